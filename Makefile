@@ -1,0 +1,34 @@
+# The two commands of the README, complete on a fresh Debian machine: `make demo`, `make test`.
+# Everything else is CMake and Ninja: see CONTRIBUTING.md.
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+OUT    ?= demo
+VIDEO   = $(shell cmake/bootstrap.sh --video)
+
+.PHONY: all demo test install clean
+
+all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD)
+
+test: all
+	@cd $(BUILD) && ctest --output-on-failure
+
+# Random weights until a trained model is shipped: it shows the way of a video, not people.
+demo: all
+	@mkdir -p $(OUT)
+	$(BUILD)/bin/hornet detect --force --size 512x384 --score-thr 0.35 \
+	  --weights tests/data/fixtures/cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth \
+	  --input "$(VIDEO)" --output $(OUT)/vtest.mp4 --json $(OUT)/vtest.jsonl
+
+install: all
+	@cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+clean:
+	@rm -rf $(BUILD) $(OUT)
+
+# Configured once; bootstrap.sh installs what is missing and prints LibTorch's prefix.
+$(BUILD)/build.ninja: cmake/bootstrap.sh
+	@prefix=$$(cmake/bootstrap.sh) && \
+	  cmake -S . -B $(BUILD) -G Ninja -DCMAKE_PREFIX_PATH="$$prefix" $(CMAKE_ARGS)
+	@touch $@

@@ -1,0 +1,116 @@
+# How everything here is compiled: language level, warnings, ccache, CUDA, and one function
+# per kind of target. Each folder's CMakeLists.txt only lists its files.
+
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+set(CMAKE_INSTALL_RPATH "$ORIGIN;$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+
+find_program(HORNET_CCACHE ccache)
+mark_as_advanced(HORNET_CCACHE)
+if(HORNET_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+                                  ${HORNET_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${HORNET_CCACHE})
+endif()
+
+# `#include <hornet/backbone/hornet.h>` in the build tree as after installation.
+set(HORNET_INCLUDE_DIR "${CMAKE_BINARY_DIR}/include")
+file(MAKE_DIRECTORY "${HORNET_INCLUDE_DIR}/hornet")
+foreach(_folder backbone necks heads pipelines)
+  file(CREATE_LINK "${PROJECT_SOURCE_DIR}/${_folder}" "${HORNET_INCLUDE_DIR}/hornet/${_folder}" SYMBOLIC)
+endforeach()
+
+# hornet_find_torch(): LibTorch, and the CUDA language where HORNET_CUDA asks for it.
+# Defines the target hornet_torch and the variable HORNET_WITH_CUDA.
+macro(hornet_find_torch)
+  find_package(LibTorch 2.11 REQUIRED)
+  set(HORNET_WITH_CUDA OFF)
+  if(NOT HORNET_CUDA STREQUAL "OFF")
+    include(CheckLanguage)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER AND TARGET LibTorch::cuda)
+      set(HORNET_WITH_CUDA ON)
+    elseif(HORNET_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "HORNET_CUDA=ON needs nvcc (found: '${CMAKE_CUDA_COMPILER}') and a LibTorch "
+                          "with CUDA (found: ${LibTorch_ROOT_DIR}). Install them or use HORNET_CUDA=OFF.")
+    endif()
+  endif()
+  add_library(hornet_torch INTERFACE)
+  target_link_libraries(hornet_torch INTERFACE LibTorch::cpu)
+  if(HORNET_WITH_CUDA)
+    hornet_cuda_architectures()
+    enable_language(CUDA)
+    set(CMAKE_CUDA_STANDARD 17)
+    find_package(CUDAToolkit REQUIRED)
+    target_link_libraries(hornet_torch INTERFACE LibTorch::cuda CUDA::cudart)
+  endif()
+  message(STATUS "HorNet: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}, CUDA kernels: ${HORNET_WITH_CUDA}")
+endmacro()
+
+# TORCH_CUDA_ARCH_LIST ("8.0;9.0;12.0+PTX"), the one place that names GPU architectures, in
+# CMake's words ("80-real;90-real;120").
+macro(hornet_cuda_architectures)
+  set(_list "$ENV{TORCH_CUDA_ARCH_LIST}")
+  if(TORCH_CUDA_ARCH_LIST)
+    set(_list "${TORCH_CUDA_ARCH_LIST}")
+  elseif(NOT _list)
+    set(_list "8.0;8.6;8.9;9.0;12.0+PTX")
+  endif()
+  string(REGEX REPLACE "[ ,]+" ";" _list "${_list}")
+  set(CMAKE_CUDA_ARCHITECTURES "")
+  foreach(_arch IN LISTS _list)
+    string(REPLACE "." "" _number "${_arch}")
+    if(_number MATCHES "^([0-9]+[a-z]?)\\+PTX$")
+      list(APPEND CMAKE_CUDA_ARCHITECTURES "${CMAKE_MATCH_1}")
+    else()
+      list(APPEND CMAKE_CUDA_ARCHITECTURES "${_number}-real")
+    endif()
+  endforeach()
+endmacro()
+
+# Warnings are errors in our own code. -fPIC everywhere, so that one precompiled header serves
+# libraries and programs alike.
+function(hornet_compile_options target)
+  target_compile_options(
+    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fPIC -fno-math-errno>
+                      $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-fPIC
+                      --expt-relaxed-constexpr -diag-suppress=20012>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+  endif()
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
+endfunction()
+
+# hornet_library(backbone SOURCES ... LINK ...): the shared library hornet::backbone.
+function(hornet_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LINK_PRIVATE" ${ARGN})
+  add_library(hornet_${name} SHARED ${ARG_SOURCES})
+  add_library(hornet::${name} ALIAS hornet_${name})
+  set_target_properties(
+    hornet_${name} PROPERTIES EXPORT_NAME ${name} DEFINE_SYMBOL "" VERSION ${PROJECT_VERSION}
+                              SOVERSION ${PROJECT_VERSION_MAJOR})
+  target_include_directories(
+    hornet_${name} PUBLIC $<BUILD_INTERFACE:${HORNET_INCLUDE_DIR}>
+                          $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(hornet_${name} PUBLIC cxx_std_17)
+  target_link_libraries(hornet_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_LINK_PRIVATE})
+  hornet_compile_options(hornet_${name})
+  install(TARGETS hornet_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(
+    DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/"
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/hornet/${name}"
+    FILES_MATCHING PATTERN "*.h" PATTERN "internal" EXCLUDE)
+endfunction()
+
+# hornet_use_torch_pch(target): reuse the precompiled <torch/torch.h> of hornet_backbone.
+function(hornet_use_torch_pch target)
+  target_precompile_headers(${target} REUSE_FROM hornet_backbone)
+endfunction()

@@ -1,0 +1,109 @@
+#include "demos/cli.h"
+
+#include <hornet/backbone/error.h>
+
+#include <algorithm>
+#include <iomanip>
+#include <iostream>
+#include <sstream>
+#include <typeinfo>
+
+namespace hornet::cli {
+namespace {
+
+constexpr int kSmallestSide = 32, kLargestSide = 65536;
+
+double as_number(const boost::program_options::variable_value& value) {
+  if (const auto* number = boost::any_cast<int>(&value.value())) return *number;
+  return value.as<double>();
+}
+
+// What an option takes, for a value that it does not.
+std::string expected_value(const po::options_description& options, const std::string& option) {
+  const auto* found = options.find_nothrow(option.substr(option.find_first_not_of('-')), false);
+  if (found == nullptr) return "another value";
+  const auto* typed = dynamic_cast<const po::typed_value_base*>(found->semantic().get());
+  return typed != nullptr && typed->value_type() == typeid(int) ? "a whole number below 2^31"
+                                                                : "a number";
+}
+
+po::parsed_options parse_line(const po::options_description& options, int argc, char** argv) {
+  po::parsed_options parsed = po::command_line_parser(argc, argv).options(options).run();
+  for (const auto& option : parsed.options) {
+    if (option.position_key < 0) continue;
+    throw po::error("unexpected argument '" + option.value.front() +
+                    "', every value needs its option");
+  }
+  return parsed;
+}
+
+}  // namespace
+
+std::optional<po::variables_map> parse(Command command, int argc, char** argv) {
+  command.options.add_options()("help,h", "show this help");
+  const std::string hint = "; see `hornet " + command.name + " --help`";
+  po::variables_map values;
+  try {
+    po::store(parse_line(command.options, argc, argv), values);
+    if (values.count("help")) {
+      std::cout << command.summary << "\n\nUsage: " << command.usage << "\n\n"
+                << command.options << "\nExamples:\n"
+                << command.examples << '\n';
+      return std::nullopt;
+    }
+    po::notify(values);
+  } catch (const po::invalid_option_value& error) {
+    throw Error(ErrorCode::kUsage, std::string(error.what()) + ": expected " +
+                                       expected_value(command.options, error.get_option_name()) +
+                                       hint);
+  } catch (const po::error& error) {
+    throw Error(ErrorCode::kUsage, error.what() + hint);
+  }
+  return values;
+}
+
+void add_runtime_options(po::options_description& options) {
+  options.add_options()("device",
+                        po::value<std::string>()->default_value("auto")->value_name("NAME"),
+                        "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")(
+      "dtype", po::value<std::string>()->default_value("fp32")->value_name("TYPE"),
+      "fp32, bf16 or fp16; global filters stay in fp32");
+}
+
+RuntimeOptions runtime_options(const po::variables_map& values) {
+  return {values["device"].as<std::string>(), values["dtype"].as<std::string>()};
+}
+
+cv::Size parse_size(const std::string& text, const std::string& option) {
+  std::istringstream stream(text);
+  int width = 0, height = 0;
+  char separator = 0;
+  stream >> width;
+  if (stream.eof() && !stream.fail()) {
+    height = width;
+  } else {
+    stream >> separator >> height;
+  }
+  const bool parsed = !stream.fail() && stream.peek() == std::istringstream::traits_type::eof();
+  const bool sane =
+      std::min(width, height) >= kSmallestSide && std::max(width, height) <= kLargestSide;
+  if (!parsed || !sane || (separator != 0 && separator != 'x')) {
+    throw Error(ErrorCode::kUsage, option + " " + text +
+                                       ": expected WIDTHxHEIGHT in pixels, each from " +
+                                       std::to_string(kSmallestSide) + " to " +
+                                       std::to_string(kLargestSide) + ", for example 1333x800");
+  }
+  return {width, height};
+}
+
+void check_range(const po::variables_map& values, const std::string& option, double low,
+                 double high) {
+  const double number = as_number(values[option]);
+  if (number >= low && number <= high) return;
+  std::ostringstream message;
+  message << std::setprecision(12) << "--" << option << ' ' << number << ": expected a value from "
+          << low << " to " << high;
+  throw Error(ErrorCode::kUsage, message.str());
+}
+
+}  // namespace hornet::cli

@@ -1,0 +1,39 @@
+// What the subcommands of `hornet` have in common: parsing with Boost.Program_options, help with
+// examples, and options that several of them take.
+#pragma once
+
+#include <hornet/pipelines/runtime.h>
+
+#include <boost/program_options.hpp>
+#include <opencv2/core.hpp>
+#include <optional>
+#include <string>
+
+namespace hornet::cli {
+
+namespace po = boost::program_options;
+
+struct Command {
+  std::string name;      // "detect"
+  std::string summary;   // one sentence
+  std::string usage;     // "hornet detect --weights FILE --input FILE --output FILE [options]"
+  std::string examples;  // lines to copy
+  po::options_description options;
+};
+
+// Parses the arguments after the subcommand's name. With --help, prints it on stdout and returns
+// nothing. Unknown options, missing values and missing required options are Error(kUsage).
+std::optional<po::variables_map> parse(Command command, int argc, char** argv);
+
+// --device and --dtype, and what they say.
+void add_runtime_options(po::options_description& options);
+RuntimeOptions runtime_options(const po::variables_map& values);
+
+// "1333x800" as width 1333 and height 800; "224" as 224x224. Error(kUsage) below 32 pixels.
+cv::Size parse_size(const std::string& text, const std::string& option);
+
+// Option values with a range: Error(kUsage) names the option, the range and what was given.
+void check_range(const po::variables_map& values, const std::string& option, double low,
+                 double high);
+
+}  // namespace hornet::cli

@@ -1,0 +1,163 @@
+#include <hornet/backbone/error.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <iostream>
+#include <opencv2/core/version.hpp>
+
+#include "demos/cli.h"
+#include "demos/commands.h"
+#include "demos/detect_job.h"
+
+namespace hornet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+Command command() {
+  Command command;
+  command.name = "detect";
+  command.summary =
+      "Finds objects with boxes and masks, draws them, and writes them as JSON.\n"
+      "Videos become videos of the same rate and size, images images, folders folders.";
+  command.usage =
+      "hornet detect --weights FILE --input INPUT [--output OUTPUT] [--json FILE] [options]";
+  command.examples =
+      "  hornet detect --weights model.pth --input street.mp4 --output found.mp4 --json "
+      "found.jsonl\n"
+      "  hornet detect --weights model.pth --input photos/ --output found/ --json found.json\n"
+      "  hornet detect --weights model.pth --input photo.jpg --json -\n"
+      "  hornet detect --weights model.pth --input 0 --output camera.mp4 --max-frames 500";
+  auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
+  auto number = [](int value) { return po::value<int>()->default_value(value)->value_name("N"); };
+  command.options.add_options()("weights", text("FILE")->required(),
+                                "checkpoint: .pth as the authors publish it, or .safetensors")(
+      "input", text("INPUT")->required(), "video, image, folder of images, or a camera's number")(
+      "output", text("OUTPUT"), "annotated video (.mp4, .mov, .mkv, .avi), image, or folder")(
+      "json", text("FILE"),
+      "results: JSON Lines for videos and cameras, a COCO array for images; - for stdout")(
+      "score-thr", po::value<double>()->default_value(0.3, "0.3")->value_name("P"),
+      "leave out what scores lower, 0 to 1")("size", text("WxH")->default_value("1333x800"),
+                                             "box that images are scaled into, either way round")(
+      "batch-size", number(1), "images that run at once, if their sizes agree")(
+      "start", number(0), "videos: first frame")("stride", number(1),
+                                                 "videos: take every N-th frame")(
+      "max-frames", number(0), "videos: stop after N frames; 0 for all")(
+      "allow-truncated", po::bool_switch(), "videos: keep the results if the file ends early")(
+      "progress", text("MODE")->default_value("auto"), "auto, plain or none")(
+      "force", po::bool_switch(), "overwrite existing outputs")(
+      "allow-partial", po::bool_switch(), "run although the checkpoint does not fit the model");
+  add_runtime_options(command.options);
+  return command;
+}
+
+// No output may be the input, nor may both be one file.
+void check_distinct(const DetectJob& job) {
+  std::error_code ignored;
+  for (const fs::path& output : {job.output, fs::path(job.json)}) {
+    if (output.empty() || !fs::equivalent(job.input, output, ignored)) continue;
+    throw Error(ErrorCode::kUsage, output.string() + ": is the input; name another output");
+  }
+  if (!job.output.empty() && fs::absolute(job.output) == fs::absolute(job.json)) {
+    throw Error(ErrorCode::kUsage,
+                job.json + ": is both --output and --json; name a file for each");
+  }
+}
+
+DetectJob parse_job(const po::variables_map& values) {
+  check_range(values, "score-thr", 0, 1);
+  check_range(values, "batch-size", 1, 1024);
+  check_range(values, "start", 0, 1e9);
+  check_range(values, "stride", 1, 1e9);
+  check_range(values, "max-frames", 0, 1e9);
+  DetectJob job;
+  job.input = values["input"].as<std::string>();
+  if (values.count("output")) job.output = values["output"].as<std::string>();
+  if (values.count("json")) job.json = values["json"].as<std::string>();
+  if (job.output.empty() && job.json.empty()) {
+    throw Error(ErrorCode::kUsage, "nothing to write: give --output, --json or both");
+  }
+  check_distinct(job);
+  job.force = values["force"].as<bool>();
+  job.allow_truncated = values["allow-truncated"].as<bool>();
+  job.batch_size = values["batch-size"].as<int>();
+  job.range.start = values["start"].as<int>();
+  job.range.stride = values["stride"].as<int>();
+  if (values["max-frames"].as<int>() > 0) job.range.max_frames = values["max-frames"].as<int>();
+  job.progress = parse_progress_mode(values["progress"].as<std::string>());
+  return job;
+}
+
+DetectorOptions detector_options(const po::variables_map& values) {
+  DetectorOptions options;
+  options.size = parse_size(values["size"].as<std::string>(), "--size");
+  options.score_threshold = values["score-thr"].as<double>();
+  options.allow_partial = values["allow-partial"].as<bool>();
+  return options;
+}
+
+nlohmann::ordered_json arguments_of(const po::variables_map& values) {
+  nlohmann::ordered_json out;
+  for (const auto& [name, value] : values) {
+    if (const auto* text = boost::any_cast<std::string>(&value.value())) out[name] = *text;
+    if (const auto* number = boost::any_cast<int>(&value.value())) out[name] = *number;
+    if (const auto* real = boost::any_cast<double>(&value.value())) out[name] = *real;
+    if (const auto* flag = boost::any_cast<bool>(&value.value())) out[name] = *flag;
+  }
+  return out;
+}
+
+// run.json beside the results, or run-2.json and so on where another run has left its own.
+fs::path report_path(const DetectJob& job) {
+  const bool to_file = !job.json.empty() && job.json != "-";
+  if (!to_file && job.output.empty()) return {};
+  const bool folder = !to_file && input_kind(job.input) == InputKind::kFolder;
+  const fs::path results = to_file ? fs::path(job.json) : job.output;
+  const fs::path beside = folder ? results : results.parent_path();
+  fs::path path = beside / "run.json";
+  for (int i = 2; path == results || (!job.force && fs::exists(path)); ++i) {
+    path = beside / ("run-" + std::to_string(i) + ".json");
+  }
+  return path;
+}
+
+std::string status_of(int code) {
+  if (code == static_cast<int>(ErrorCode::kPartial)) return "partial";
+  if (code == static_cast<int>(ErrorCode::kInterrupted)) return "interrupted";
+  return "ok";
+}
+
+}  // namespace
+
+int run_detect(int argc, char** argv) {
+  const auto values = parse(command(), argc, argv);
+  if (!values) return 0;
+  silence_codecs();
+  const auto began = std::chrono::steady_clock::now();
+  const DetectJob job = parse_job(*values);
+  const InputKind kind = input_kind(job.input);
+  Detector detector((*values)["weights"].as<std::string>(), runtime_options(*values),
+                    detector_options(*values));
+  std::cerr << "hornet: " << architecture_name(detector.architecture()) << ", "
+            << detector.load_report().table() << ", " << detector.runtime().device_name() << '\n';
+
+  RunReport report;
+  report.command = "detect";
+  report.arguments = arguments_of(*values);
+  report.versions = {
+      {"hornet", HORNET_VERSION}, {"libtorch", TORCH_VERSION}, {"opencv", CV_VERSION}};
+  report.device = detector.runtime().device_name();
+  const bool moving = kind == InputKind::kVideo || kind == InputKind::kCamera;
+  const int code =
+      moving ? detect_in_video(detector, job, report) : detect_in_images(detector, job, report);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  report.seconds = seconds.count();
+  report.status = status_of(code);
+  report.peak_device_bytes = detector.runtime().peak_device_bytes();
+  for (const std::string& warning : report.warnings) std::cerr << "hornet: " << warning << '\n';
+  const fs::path path = report_path(job);
+  if (!path.empty()) write_report(OutputFile(path, job.force), report);
+  return code;
+}
+
+}  // namespace hornet::cli

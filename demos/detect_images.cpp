@@ -1,0 +1,176 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/drawing.h>
+#include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/result_writers.h>
+
+#include <algorithm>
+#include <iostream>
+#include <opencv2/imgcodecs.hpp>
+
+#include "demos/detect_job.h"
+
+namespace hornet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has_image_extension(const fs::path& path) {
+  static const char* const kExtensions[] = {".jpg", ".jpeg", ".png", ".bmp",
+                                            ".tif", ".tiff", ".webp"};
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(), ::tolower);
+  return std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
+         std::end(kExtensions);
+}
+
+// The image itself, or the images of the folder sorted by name.
+std::vector<fs::path> list_images(const DetectJob& job) {
+  if (input_kind(job.input) == InputKind::kImage) return {job.input};
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(job.input)) {
+    if (entry.is_regular_file() && has_image_extension(entry.path())) paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  if (paths.empty()) {
+    throw Error(ErrorCode::kInput, job.input +
+                                       ": the folder has no images (.jpg, .png, .bmp, "
+                                       ".tif or .webp)");
+  }
+  return paths;
+}
+
+void write_image(OutputFile file, const cv::Mat& image) {
+  bool written = false;
+  try {
+    written = cv::imwrite(file.partial().string(), image);
+  } catch (const cv::Exception& error) {
+    file.fail(error.err);
+  }
+  if (!written) file.fail("OpenCV could not encode it; use .jpg or .png");
+  file.commit();
+}
+
+// Detection in a list of images, in batches, with results in the order of the list.
+class ImageRun {
+ public:
+  ImageRun(Detector& detector, const DetectJob& job)
+      : detector_(detector),
+        job_(job),
+        paths_(list_images(job)),
+        progress_({job.progress, "detect", static_cast<int64_t>(paths_.size()), "images"}) {
+    prepare_outputs();
+    if (job.json == "-")
+      json_.emplace(ResultStream(std::cout), detector.classes());
+    else if (!job.json.empty())
+      json_.emplace(ResultStream(OutputFile(job.json, job.force)), detector.classes());
+  }
+
+  int run(RunReport& report) {
+    for (size_t begin = 0; begin < paths_.size() && !interrupted();) {
+      const size_t end = std::min(paths_.size(), begin + static_cast<size_t>(job_.batch_size));
+      run_batch({paths_.begin() + static_cast<std::ptrdiff_t>(begin),
+                 paths_.begin() + static_cast<std::ptrdiff_t>(end)});
+      begin = end;
+    }
+    progress_.finish();
+    if (json_) json_->finish();
+    for (const fs::path& path : paths_) report.images.push_back(path.filename().string());
+    report.counts = {{"images_in", static_cast<int64_t>(paths_.size())},
+                     {"images_out", done_},
+                     {"objects", objects_}};
+    report.warnings = failures_;
+    if (interrupted()) return static_cast<int>(ErrorCode::kInterrupted);
+    return failures_.empty() ? 0 : static_cast<int>(ErrorCode::kPartial);
+  }
+
+ private:
+  // Finds out before the work whether anything stands in the way of its results.
+  void prepare_outputs() {
+    if (job_.output.empty()) return;
+    std::error_code error;
+    const bool folder = input_kind(job_.input) == InputKind::kFolder;
+    if (folder) fs::create_directories(job_.output, error);
+    if (folder && !fs::is_directory(job_.output)) {
+      throw Error(ErrorCode::kOutput,
+                  job_.output.string() + ": cannot create this folder (" + error.message() + ")");
+    }
+    if (!folder && !has_image_extension(job_.output)) {
+      throw Error(ErrorCode::kUsage, job_.output.string() + ": '" +
+                                         job_.output.extension().string() +
+                                         "' is not an image that can be written; use .jpg, .png, "
+                                         ".bmp, .tif or .webp");
+    }
+    for (const fs::path& path : paths_) OutputFile(output_path(path), job_.force);
+  }
+
+  fs::path output_path(const fs::path& input) const {
+    return input_kind(job_.input) == InputKind::kFolder ? job_.output / input.filename()
+                                                        : job_.output;
+  }
+
+  void run_batch(const std::vector<fs::path>& paths) {
+    std::vector<cv::Mat> images;
+    for (const fs::path& path : paths) images.push_back(load(path));
+    std::vector<cv::Mat> readable;
+    for (const cv::Mat& image : images) {
+      if (!image.empty()) readable.push_back(image);
+    }
+    const auto found = detector_(readable);
+    size_t next = 0;
+    for (size_t i = 0; i < paths.size(); ++i) {
+      if (images[i].empty()) {
+        if (json_) json_->write({1, 1}, {});
+      } else {
+        write(paths[i], images[i], found[next++]);
+      }
+      progress_.advance();
+    }
+  }
+
+  // An empty image if it cannot be read and is one of several.
+  cv::Mat load(const fs::path& path) {
+    try {
+      return load_image(path);
+    } catch (const Error& error) {
+      if (paths_.size() == 1) throw;
+      failures_.emplace_back(error.what());
+      return {};
+    }
+  }
+
+  void write(const fs::path& path, cv::Mat& image, const std::vector<Instance>& found) {
+    if (json_) json_->write(image.size(), found);
+    if (!job_.output.empty()) {
+      draw(image, found, detector_.classes());
+      write_image(OutputFile(output_path(path), job_.force), image);
+    }
+    ++done_;
+    objects_ += static_cast<int64_t>(found.size());
+  }
+
+  Detector& detector_;
+  const DetectJob& job_;
+  std::vector<fs::path> paths_;
+  Progress progress_;
+  std::optional<CocoResultsWriter> json_;
+  std::vector<std::string> failures_;
+  int64_t done_ = 0, objects_ = 0;
+};
+
+}  // namespace
+
+InputKind input_kind(const std::string& input) {
+  if (fs::is_directory(input)) return InputKind::kFolder;
+  if (has_image_extension(input)) return InputKind::kImage;
+  const bool number =
+      !input.empty() && input.size() <= 3 && std::all_of(input.begin(), input.end(), ::isdigit);
+  if (number && !fs::exists(input)) return InputKind::kCamera;
+  return InputKind::kVideo;
+}
+
+int detect_in_images(Detector& detector, const DetectJob& job, RunReport& report) {
+  const InterruptGuard guard;
+  return ImageRun(detector, job).run(report);
+}
+
+}  // namespace hornet::cli

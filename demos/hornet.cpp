@@ -1,0 +1,73 @@
+// The program `hornet`: finds the subcommand, runs it, and turns errors into one line and an exit
+// code (listed in the README).
+
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/runtime.h>
+
+#include <cstring>
+#include <iostream>
+
+#include "demos/commands.h"
+
+namespace {
+
+struct Subcommand {
+  const char* name;
+  const char* summary;
+  int (*run)(int argc, char** argv);
+};
+
+constexpr Subcommand kSubcommands[] = {
+    {"detect", "find objects with masks in a video, in images or from a camera",
+     hornet::cli::run_detect},
+    {"forward", "write every tensor between an input and the result, by name",
+     hornet::cli::run_forward},
+    {"info", "say what a checkpoint holds: model, parameters, FLOPs, classes",
+     hornet::cli::run_info},
+};
+
+void print_help(std::ostream& out) {
+  out << "HorNet " HORNET_VERSION
+         ": backbones, instance and semantic segmentation in C++\n\n"
+         "Usage: hornet COMMAND [options]\n\nCommands:\n";
+  for (const Subcommand& command : kSubcommands) {
+    out << "  " << command.name << std::string(10 - std::strlen(command.name), ' ')
+        << command.summary << '\n';
+  }
+  out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
+}
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help(std::cout);
+    return 0;
+  }
+  if (name == "--version") {
+    std::cout << "hornet " HORNET_VERSION "\n";
+    return 0;
+  }
+  for (const Subcommand& command : kSubcommands) {
+    if (name != command.name) continue;
+    int code = 0;
+    hornet::translate_errors([&] { code = command.run(argc - 1, argv + 1); });
+    return code;
+  }
+  throw hornet::Error(hornet::ErrorCode::kUsage,
+                      (name.empty() ? "no command given" : "there is no command '" + name + "'") +
+                          std::string("; expected detect, forward or info, see `hornet --help`"));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const hornet::Error& error) {
+    std::cerr << "hornet: " << error.what() << '\n';
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "hornet: " << error.what() << '\n';
+    return static_cast<int>(hornet::ErrorCode::kRuntime);
+  }
+}

@@ -1,0 +1,154 @@
+#include <hornet/backbone/error.h>
+#include <hornet/heads/model.h>
+#include <hornet/heads/model_complexity.h>
+
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "demos/cli.h"
+#include "demos/commands.h"
+
+namespace hornet::cli {
+namespace {
+
+Command command() {
+  Command command;
+  command.name = "info";
+  command.summary =
+      "Says what a checkpoint holds: the model recognised from its tensors, parameters, FLOPs,\n"
+      "classes, and whether every tensor found its place.";
+  command.usage = "hornet info (--weights FILE [--size WxH] [--json] | --list)";
+  command.examples =
+      "  hornet info --weights cascade_mask_rcnn_hornet_tiny_gf.pth\n"
+      "  hornet info --weights hornet_base_gf.pth --size 384 --json\n"
+      "  hornet info --list";
+  command.options.add_options()("weights", po::value<std::string>()->value_name("FILE"),
+                                "checkpoint: .pth as the authors publish it, or .safetensors")(
+      "list", po::bool_switch(), "list the published models that can be loaded")(
+      "size", po::value<std::string>()->value_name("WxH"),
+      "input for which FLOPs are counted; default: that of the authors' tables (224x224 or "
+      "384x384, "
+      "1280x800 for detection, 2048x512 or 2560x640 for segmentation)")("json", po::bool_switch(),
+                                                                        "print one JSON object")(
+      "allow-partial", po::bool_switch(), "go on although the checkpoint does not fit the model");
+  return command;
+}
+
+// The sizes of the authors' own tables.
+cv::Size default_size(const Architecture& architecture) {
+  const bool large = architecture.backbone.base_dim >= 192;
+  if (architecture.task == Task::kDetection) return {1280, 800};
+  if (architecture.task == Task::kSegmentation)
+    return large ? cv::Size(2560, 640) : cv::Size(2048, 512);
+  const auto& filter = architecture.backbone.stages[2].global_filter;
+  const bool trained_at_384 = filter && filter->h == 24;
+  return trained_at_384 ? cv::Size(384, 384) : cv::Size(224, 224);
+}
+
+void print_list() {
+  std::printf("%-42s %11s %10s %9s\n", "model", "parameters", "input", "FLOPs");
+  for (const std::string& name : official_names()) {
+    const Architecture architecture = official_architecture(name);
+    const cv::Size size = default_size(architecture);
+    const Complexity complexity = model_complexity(architecture, {size.height, size.width});
+    std::printf("%-42s %9.2f M %5dx%-4d %7.2f G\n", name.c_str(),
+                static_cast<double>(complexity.parameters) / 1e6, size.width, size.height,
+                static_cast<double>(complexity.flops) / 1e9);
+  }
+}
+
+nlohmann::ordered_json filter_sizes(const HorNetOptions& options) {
+  nlohmann::ordered_json sizes = nlohmann::ordered_json::array();
+  for (const StageOptions& stage : options.stages) {
+    if (stage.global_filter) sizes.push_back({stage.global_filter->h, stage.global_filter->w});
+  }
+  return sizes;
+}
+
+nlohmann::ordered_json describe(const LoadedModel& model, const weights::File& file,
+                                cv::Size size) {
+  const Architecture& architecture = model.architecture;
+  const Complexity complexity = model_complexity(architecture, {size.height, size.width});
+  nlohmann::ordered_json out;
+  out["file"] = file.path.string();
+  out["format"] = file.format;
+  out["model"] = architecture_name(architecture);
+  out["task"] = task_name(architecture.task);
+  out["base_dim"] = architecture.backbone.base_dim;
+  out["global_filters"] = filter_sizes(architecture.backbone);
+  for (const StageOptions& stage : architecture.backbone.stages) {
+    out["depths"].push_back(stage.depth);
+    out["orders"].push_back(stage.order);
+  }
+  out["parameters"] = complexity.parameters;
+  out["flops"] = complexity.flops;
+  out["flops_size"] = {size.width, size.height};
+  out["num_classes"] = architecture.num_classes;
+  out["classes"] = model.meta.classes;
+  out["tensors_loaded"] = model.report.loaded;
+  out["tensors_expected"] = model.report.expected;
+  return out;
+}
+
+std::string join(const nlohmann::ordered_json& list, const char* separator) {
+  std::string text;
+  for (const auto& item : list) {
+    text += (text.empty() ? "" : separator) +
+            (item.is_string() ? item.get<std::string>() : item.dump());
+  }
+  return text;
+}
+
+void print(const nlohmann::ordered_json& info) {
+  const auto line = [](const char* name, const std::string& value) {
+    std::printf("%-12s %s\n", name, value.c_str());
+  };
+  char numbers[96];
+  const auto& size = info["flops_size"];
+  line("model", info["model"]);
+  line("task", info["task"]);
+  line("file", info["file"].get<std::string>() + " (" + info["format"].get<std::string>() + ")");
+  line("depths", join(info["depths"], ", "));
+  line("orders", join(info["orders"], ", "));
+  const auto& filters = info["global_filters"];
+  line("filters", filters.empty() ? "none (7x7 depthwise)" : join(filters, ", "));
+  std::snprintf(numbers, sizeof numbers, "%.2f M", info["parameters"].get<double>() / 1e6);
+  line("parameters", numbers);
+  std::snprintf(numbers, sizeof numbers, "%.2f G multiply-adds at %dx%d",
+                info["flops"].get<double>() / 1e9, size[0].get<int>(), size[1].get<int>());
+  line("FLOPs", numbers);
+  const std::string names = join(info["classes"], ", ");
+  line("classes", info["num_classes"].dump() + (names.empty() ? "" : ": " + names));
+  line("tensors",
+       "loaded " + info["tensors_loaded"].dump() + "/" + info["tensors_expected"].dump());
+}
+
+}  // namespace
+
+int run_info(int argc, char** argv) {
+  const auto values = parse(command(), argc, argv);
+  if (!values) return 0;
+  if ((*values)["list"].as<bool>()) {
+    print_list();
+    return 0;
+  }
+  if (!values->count("weights")) {
+    throw Error(ErrorCode::kUsage, "give --weights FILE or --list; see `hornet info --help`");
+  }
+  const weights::File file = weights::read((*values)["weights"].as<std::string>());
+  const LoadedModel model = load_model(file, (*values)["allow-partial"].as<bool>());
+  const cv::Size size = values->count("size")
+                            ? parse_size((*values)["size"].as<std::string>(), "--size")
+                            : default_size(model.architecture);
+  const nlohmann::ordered_json info = describe(model, file, size);
+  if ((*values)["json"].as<bool>()) {
+    std::cout << info.dump(2) << '\n';
+  } else {
+    print(info);
+    if (!model.report.complete()) std::cerr << "hornet: " << model.report.table() << '\n';
+  }
+  return 0;
+}
+
+}  // namespace hornet::cli

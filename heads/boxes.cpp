@@ -1,0 +1,56 @@
+#include <hornet/heads/boxes.h>
+
+#include <cmath>
+
+namespace hornet {
+namespace {
+
+// [A,4] around the origin.
+torch::Tensor base_anchors(const AnchorOptions& options, int64_t stride, torch::Device device) {
+  const auto floats = torch::TensorOptions().dtype(torch::kFloat32);
+  const torch::Tensor h_ratios = torch::tensor(options.ratios, floats).sqrt();
+  const torch::Tensor scales = torch::tensor(options.scales, floats);
+  const double base = static_cast<double>(stride);
+  const torch::Tensor w = (base * h_ratios.reciprocal().unsqueeze(1) * scales).flatten();
+  const torch::Tensor h = (base * h_ratios.unsqueeze(1) * scales).flatten();
+  return torch::stack({w * -0.5, h * -0.5, w * 0.5, h * 0.5}, 1).to(device);
+}
+
+}  // namespace
+
+torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_t width,
+                            int64_t stride, torch::Device device) {
+  const auto floats = torch::TensorOptions().dtype(torch::kFloat32).device(device);
+  const torch::Tensor xs = torch::arange(width, floats) * stride;
+  const torch::Tensor ys = torch::arange(height, floats) * stride;
+  const torch::Tensor x = xs.expand({height, width}).flatten();
+  const torch::Tensor y = ys.unsqueeze(1).expand({height, width}).flatten();
+  const torch::Tensor shifts = torch::stack({x, y, x, y}, 1);
+  return (shifts.unsqueeze(1) + base_anchors(options, stride, device)).view({-1, 4});
+}
+
+torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
+                            const DeltaStds& stds, const ImageSize& clip) {
+  static const double kMaxLogRatio = std::abs(std::log(16.0 / 1000.0));
+  TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && deltas.size(0) == boxes.size(0) &&
+                  deltas.size(1) % 4 == 0,
+              "decode_deltas: boxes [K,4] and deltas [K,4*C], got ", boxes.sizes(), " and ",
+              deltas.sizes());
+  const int64_t groups = deltas.size(1) / 4;
+  const torch::Tensor std = torch::tensor(c10::ArrayRef<double>(stds.data(), 4), boxes.options());
+  const torch::Tensor scaled = deltas.reshape({-1, groups, 4}) * std;
+  const torch::Tensor centre = ((boxes.slice(1, 0, 2) + boxes.slice(1, 2, 4)) * 0.5).unsqueeze(1);
+  const torch::Tensor size = (boxes.slice(1, 2, 4) - boxes.slice(1, 0, 2)).unsqueeze(1);
+  const torch::Tensor new_centre = centre + size * scaled.slice(2, 0, 2);
+  const torch::Tensor new_size =
+      size * scaled.slice(2, 2, 4).clamp(-kMaxLogRatio, kMaxLogRatio).exp();
+  const torch::Tensor half = new_size * 0.5;
+  const torch::Tensor limit = torch::tensor(
+      {static_cast<double>(clip.width), static_cast<double>(clip.height)}, boxes.options());
+  const torch::Tensor zero = torch::zeros_like(limit);
+  const torch::Tensor low = (new_centre - half).clamp(zero, limit);
+  const torch::Tensor high = (new_centre + half).clamp(zero, limit);
+  return torch::cat({low, high}, 2).reshape({-1, groups * 4});
+}
+
+}  // namespace hornet

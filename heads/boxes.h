@@ -1,0 +1,37 @@
+// Boxes as the R-CNN family uses them: anchors, and regression deltas relative to a box.
+//
+// A box is (x1, y1, x2, y2) in pixels of the network's input, x2 - x1 wide (no +1), float32.
+// Follows mmdet's AnchorGenerator (center_offset 0) and DeltaXYWHBBoxCoder.
+#pragma once
+
+#include <torch/types.h>
+
+#include <array>
+#include <vector>
+
+namespace hornet {
+
+// Size of an image without its padding, in input pixels.
+struct ImageSize {
+  int64_t height = 0;
+  int64_t width = 0;
+};
+
+struct AnchorOptions {
+  std::vector<double> scales = {8.0};            // times the level's stride
+  std::vector<double> ratios = {0.5, 1.0, 2.0};  // height / width
+  int64_t per_position() const { return static_cast<int64_t>(scales.size() * ratios.size()); }
+};
+
+// The anchors of one level in the order (y, x, anchor): [height * width * A, 4], not rounded.
+torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_t width,
+                            int64_t stride, torch::Device device);
+
+using DeltaStds = std::array<double, 4>;
+
+// boxes [K,4] moved by deltas [K,4*C] (dx, dy, dw, dh per class, divided by stds), clipped to the
+// image: [K,4*C]. Width and height change by a factor of 1000/16 at most.
+torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
+                            const DeltaStds& stds, const ImageSize& clip);
+
+}  // namespace hornet

@@ -1,0 +1,171 @@
+#include <hornet/backbone/error.h>
+#include <hornet/heads/model.h>
+
+namespace hornet {
+namespace {
+
+// What stands in front of the backbone's name in the published configurations.
+struct Family {
+  const char* prefix;
+  Task task;
+  bool cascade;
+  FusionConv fusion;
+};
+
+constexpr Family kFamilies[] = {
+    {"cascade_mask_rcnn_", Task::kDetection, true, FusionConv::kConv3x3},
+    {"fpn_mask_rcnn_", Task::kDetection, false, FusionConv::kConv3x3},
+    {"horfpn_7x7_mask_rcnn_", Task::kDetection, false, FusionConv::kGnConv7x7},
+    {"horfpn_gf_mask_rcnn_", Task::kDetection, false, FusionConv::kGnConvGlobalFilter},
+    {"upernet_", Task::kSegmentation, false, FusionConv::kConv3x3},
+    {"horfpn_7x7_upernet_", Task::kSegmentation, false, FusionConv::kGnConv7x7},
+    {"horfpn_gf_upernet_", Task::kSegmentation, false, FusionConv::kGnConvGlobalFilter},
+};
+
+constexpr int64_t kImageNetClasses = 1000, kCocoClasses = 80, kAdeClasses = 150;
+
+Architecture detector_architecture(const Family& family, const HorNetOptions& backbone) {
+  Architecture out;
+  out.task = Task::kDetection;
+  out.backbone = backbone;
+  out.num_classes = kCocoClasses;
+  out.neck = FpnOptions(HorNetImpl::feature_info(backbone)).output(family.fusion);
+  out.detector = MaskRcnnOptions(FpnImpl::feature_info(*out.neck));
+  out.detector->cascade(family.cascade).num_classes(kCocoClasses);
+  return out;
+}
+
+Architecture segmentor_architecture(const Family& family, const HorNetOptions& backbone) {
+  Architecture out;
+  out.task = Task::kSegmentation;
+  out.backbone = backbone;
+  out.num_classes = kAdeClasses;
+  out.segmentor = UperNetOptions(HorNetImpl::feature_info(backbone));
+  out.segmentor->num_classes(kAdeClasses);
+  out.segmentor->decode.fusion(family.fusion);
+  return out;
+}
+
+bool starts_with(const std::string& text, const std::string& prefix) {
+  return text.compare(0, prefix.size(), prefix) == 0;
+}
+
+FilterUse filter_use(Task task) {
+  if (task == Task::kDetection) return FilterUse::kDetection;
+  if (task == Task::kSegmentation) return FilterUse::kSegmentation;
+  return FilterUse::kClassification;
+}
+
+std::string backbone_name(const HorNetOptions& options, Task task) {
+  const std::string published = variant_name(options, filter_use(task));
+  if (!published.empty()) return published;
+  std::string name = "hornet_dim" + std::to_string(options.base_dim) + "_";
+  std::string filters;
+  for (size_t i = 0; i < options.stages.size(); ++i) {
+    const StageOptions& stage = options.stages[i];
+    name += (i ? "-" : "") + std::to_string(stage.depth);
+    if (!stage.global_filter) continue;
+    filters +=
+        "_" + std::to_string(stage.global_filter->h) + "x" + std::to_string(stage.global_filter->w);
+  }
+  return name + (filters.empty() ? "_7x7" : "_gf" + filters);
+}
+
+bool belongs_to(const Architecture& architecture, const Family& family) {
+  if (architecture.task != family.task) return false;
+  if (architecture.task == Task::kSegmentation) {
+    return architecture.segmentor->decode.fusion() == family.fusion;
+  }
+  return architecture.detector->roi.cascade() == family.cascade &&
+         architecture.neck->output() == family.fusion;
+}
+
+}  // namespace
+
+const char* task_name(Task task) {
+  switch (task) {
+    case Task::kClassification:
+      return "classification";
+    case Task::kDetection:
+      return "instance segmentation";
+    case Task::kSegmentation:
+      return "semantic segmentation";
+    case Task::kBackbone:
+      break;
+  }
+  return "backbone";
+}
+
+std::string architecture_name(const Architecture& architecture) {
+  const std::string backbone = backbone_name(architecture.backbone, architecture.task);
+  for (const Family& family : kFamilies) {
+    if (belongs_to(architecture, family)) return family.prefix + backbone;
+  }
+  return backbone;
+}
+
+Architecture official_architecture(const std::string& name) {
+  for (const Family& family : kFamilies) {
+    if (!starts_with(name, family.prefix)) continue;
+    const std::string backbone = name.substr(std::string(family.prefix).size());
+    return family.task == Task::kDetection
+               ? detector_architecture(family, hornet_variant(backbone, FilterUse::kDetection))
+               : segmentor_architecture(family, hornet_variant(backbone, FilterUse::kSegmentation));
+  }
+  Architecture out;
+  out.task = Task::kClassification;
+  out.backbone = hornet_variant(name);
+  out.num_classes = kImageNetClasses;
+  return out;
+}
+
+std::vector<std::string> official_names() {
+  std::vector<std::string> names = hornet_variant_names();
+  for (const char* size : {"tiny", "small", "base", "large"}) {
+    for (const char* mixer : {"7x7", "gf"}) {
+      const std::string backbone = std::string("hornet_") + size + "_" + mixer;
+      names.push_back("cascade_mask_rcnn_" + backbone);
+      names.push_back("upernet_" + backbone);
+    }
+  }
+  for (const Family& family : kFamilies) {
+    const bool only_small =
+        family.fusion != FusionConv::kConv3x3 || starts_with(family.prefix, "fpn_");
+    if (only_small) names.push_back(std::string(family.prefix) + "hornet_small_7x7");
+  }
+  return names;
+}
+
+AnyModel build_model(const Architecture& architecture) {
+  if (architecture.task == Task::kClassification) {
+    return HorNetClassifier(architecture.backbone, architecture.num_classes);
+  }
+  const HorNet backbone(architecture.backbone);
+  if (architecture.task == Task::kDetection) {
+    return MaskRcnn(backbone.ptr(), Fpn(*architecture.neck), *architecture.detector);
+  }
+  if (architecture.task == Task::kSegmentation) {
+    return UperNet(backbone.ptr(), *architecture.segmentor);
+  }
+  return backbone;
+}
+
+torch::nn::Module& as_module(AnyModel& model) {
+  return std::visit([](auto& holder) -> torch::nn::Module& { return *holder; }, model);
+}
+
+LoadedModel load_model(const weights::File& file, bool allow_partial) {
+  const Architecture architecture = recognise(file);
+  LoadedModel loaded{architecture, file.meta, {}, build_model(architecture)};
+  weights::LoadOptions options;
+  options.allow_partial = allow_partial;
+  const bool bare =
+      architecture.task == Task::kClassification || architecture.task == Task::kBackbone;
+  if (bare && file.tensors.count("backbone.downsample_layers.0.0.weight"))
+    options.prefix = "backbone.";
+  loaded.report = weights::load(as_module(loaded.module), file, options);
+  as_module(loaded.module).eval();
+  return loaded;
+}
+
+}  // namespace hornet

@@ -1,0 +1,63 @@
+// What a checkpoint holds, and the model that it makes.
+//
+// recognise() reads the architecture off the names and shapes of a checkpoint's tensors: no
+// configuration file is needed, and narrow, deep or otherwise changed models are recognised like
+// the published ones. load_model() builds it and loads the weights.
+//
+//   hornet::LoadedModel model = hornet::load_model(hornet::weights::read("model.pth"));
+//   auto detector = std::get<hornet::MaskRcnn>(model.module);
+//
+// Errors: Error(kWeights) that names the file and the first key that no HorNet model explains.
+#pragma once
+
+#include <hornet/backbone/hornet.h>
+#include <hornet/backbone/weights/checkpoint.h>
+#include <hornet/heads/mask_rcnn.h>
+#include <hornet/heads/uper_net.h>
+
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace hornet {
+
+enum class Task { kClassification, kBackbone, kDetection, kSegmentation };
+const char* task_name(Task task);
+
+struct Architecture {
+  Task task = Task::kBackbone;
+  HorNetOptions backbone;
+  int64_t num_classes = 0;         // 0 for a backbone alone
+  std::optional<FpnOptions> neck;  // detection
+  std::optional<MaskRcnnOptions> detector;
+  std::optional<UperNetOptions> segmentor;
+};
+
+// "cascade_mask_rcnn_hornet_tiny_gf" for a published architecture; for others the name says what
+// differs: "cascade_mask_rcnn_hornet_dim8_2-3-18-2_gf14x8_7x4".
+std::string architecture_name(const Architecture& architecture);
+
+// The authors' published models by name, e.g. "hornet_tiny_gf",
+// "horfpn_gf_mask_rcnn_hornet_small_7x7", "upernet_hornet_large_gf": with 1000, 80 and 150 classes.
+// Error(kUsage) for other names.
+Architecture official_architecture(const std::string& name);
+std::vector<std::string> official_names();
+
+Architecture recognise(const weights::File& file);
+
+using AnyModel = std::variant<HorNet, HorNetClassifier, MaskRcnn, UperNet>;
+
+// The model with fresh weights, in training mode.
+AnyModel build_model(const Architecture& architecture);
+torch::nn::Module& as_module(AnyModel& model);
+
+struct LoadedModel {
+  Architecture architecture;
+  weights::Metadata meta;
+  weights::LoadReport report;
+  AnyModel module;  // in evaluation mode, on the CPU
+};
+
+LoadedModel load_model(const weights::File& file, bool allow_partial = false);
+
+}  // namespace hornet

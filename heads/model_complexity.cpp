@@ -1,0 +1,66 @@
+#include <hornet/heads/model_complexity.h>
+
+namespace hornet {
+namespace {
+
+std::optional<GridSize> grid(const std::optional<FilterSize>& size) {
+  if (!size) return std::nullopt;
+  return GridSize{size->h, size->w};
+}
+
+BackboneNumbers backbone_numbers(const HorNetOptions& options) {
+  BackboneNumbers numbers;
+  numbers.base_dim = options.base_dim;
+  numbers.layer_scale = options.layer_scale_init > 0;
+  for (size_t i = 0; i < options.stages.size(); ++i) {
+    numbers.depths[i] = options.stages[i].depth;
+    numbers.mixers[i] = {options.stages[i].order, grid(options.stages[i].global_filter)};
+  }
+  return numbers;
+}
+
+std::optional<GnConvNumbers> fusion_numbers(FusionConv kind, const FilterSize& size) {
+  if (kind == FusionConv::kConv3x3) return std::nullopt;
+  constexpr int64_t kOrder = 2;
+  if (kind == FusionConv::kGnConv7x7) return GnConvNumbers{kOrder, std::nullopt};
+  return GnConvNumbers{kOrder, grid(size)};
+}
+
+DetectorNumbers detector_numbers(const Architecture& architecture) {
+  const RoiHeadOptions& roi = architecture.detector->roi;
+  DetectorNumbers numbers;
+  numbers.num_classes = architecture.num_classes;
+  numbers.channels = architecture.neck->channels();
+  numbers.mixer = fusion_numbers(architecture.neck->output(), architecture.neck->filter_size());
+  numbers.stages = roi.stages();
+  numbers.shared_convs = roi.bbox().convs();
+  numbers.shared_fcs = roi.bbox().fcs();
+  numbers.fc_channels = roi.bbox().fc_channels();
+  return numbers;
+}
+
+SegmentorNumbers segmentor_numbers(const Architecture& architecture) {
+  const UperNetOptions& options = *architecture.segmentor;
+  SegmentorNumbers numbers;
+  numbers.num_classes = architecture.num_classes;
+  numbers.channels = options.decode.channels();
+  numbers.fusion = fusion_numbers(options.decode.fusion(), options.decode.filter_size());
+  numbers.auxiliary_channels = options.auxiliary ? options.auxiliary->channels() : 0;
+  return numbers;
+}
+
+}  // namespace
+
+Complexity model_complexity(const Architecture& architecture, GridSize input) {
+  const BackboneNumbers backbone = backbone_numbers(architecture.backbone);
+  switch (architecture.task) {
+    case Task::kDetection:
+      return detector_complexity(backbone, detector_numbers(architecture), input);
+    case Task::kSegmentation:
+      return segmentor_complexity(backbone, segmentor_numbers(architecture), input);
+    default:
+      return classifier_complexity(backbone, architecture.num_classes, input);
+  }
+}
+
+}  // namespace hornet

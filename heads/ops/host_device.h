@@ -1,0 +1,8 @@
+// Marks the arithmetic that the CPU and the CUDA kernels share.
+#pragma once
+
+#ifdef __CUDACC__
+#define HORNET_HOST_DEVICE __host__ __device__
+#else
+#define HORNET_HOST_DEVICE
+#endif

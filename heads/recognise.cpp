@@ -1,0 +1,153 @@
+#include <hornet/backbone/error.h>
+#include <hornet/heads/model.h>
+
+namespace hornet {
+namespace {
+
+// The state dict seen as names and shapes.
+class Keys {
+ public:
+  explicit Keys(const weights::File& file) : file_(file) {}
+
+  bool has(const std::string& key) const { return file_.tensors.count(key) > 0; }
+
+  // Size of dimension `dim` of a tensor that must be there.
+  int64_t size(const std::string& key, size_t dim) const {
+    const auto found = file_.tensors.find(key);
+    if (found == file_.tensors.end()) fail("lacks '" + key + "', which its other tensors call for");
+    if (dim >= found->second.shape.size()) fail("has '" + key + "' with too few dimensions");
+    const int64_t size = found->second.shape[dim];
+    // A width beyond this is no model but an attempt to exhaust memory.
+    constexpr int64_t kLargest = 1 << 20;
+    if (size < 1 || size > kLargest) fail("has '" + key + "' of size " + std::to_string(size));
+    return size;
+  }
+
+  // How many of prefix0suffix, prefix1suffix, ... there are.
+  int64_t count(const std::string& prefix, const std::string& suffix) const {
+    int64_t n = 0;
+    while (has(prefix + std::to_string(n) + suffix)) ++n;
+    return n;
+  }
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorCode::kWeights, file_.path.string() + " " + what +
+                                         "; expected a HorNet checkpoint (classification, "
+                                         "backbone, (Cascade) Mask R-CNN or UperNet)");
+  }
+
+ private:
+  const weights::File& file_;
+};
+
+std::optional<FilterSize> filter_size(const Keys& keys, const std::string& mixer) {
+  const std::string key = mixer + ".complex_weight";
+  if (!keys.has(key)) return std::nullopt;
+  return FilterSize{keys.size(key, 1), keys.size(key, 2)};
+}
+
+HorNetOptions recognise_backbone(const Keys& keys, const std::string& prefix) {
+  HorNetOptions options;
+  options.base_dim = keys.size(prefix + "downsample_layers.0.0.weight", 0);
+  options.in_channels = keys.size(prefix + "downsample_layers.0.0.weight", 1);
+  for (size_t i = 0; i < options.stages.size(); ++i) {
+    const std::string stage = prefix + "stages." + std::to_string(i) + ".";
+    StageOptions& out = options.stages[i];
+    out.depth = keys.count(stage, ".gnconv.proj_in.weight");
+    if (out.depth == 0) keys.fail("lacks '" + stage + "0.gnconv.proj_in.weight'");
+    out.order = keys.count(stage + "0.gnconv.pws.", ".weight") + 1;
+    out.global_filter = filter_size(keys, stage + "0.gnconv.dwconv");
+  }
+  if (!keys.has(prefix + "stages.0.0.gamma1")) options.layer_scale_init = 0;
+  options.out_indices.clear();
+  for (int64_t i = 0; i < 4; ++i) {
+    if (keys.has(prefix + "norm" + std::to_string(i) + ".weight")) options.out_indices.push_back(i);
+  }
+  return options;
+}
+
+struct Fusion {
+  FusionConv kind = FusionConv::kConv3x3;
+  FilterSize size = {32, 17};
+};
+
+Fusion recognise_fusion(const Keys& keys, const std::string& prefix) {
+  if (!keys.has(prefix + "proj_in.weight")) return {};
+  if (const auto size = filter_size(keys, prefix + "dwconv")) {
+    return {FusionConv::kGnConvGlobalFilter, *size};
+  }
+  return {FusionConv::kGnConv7x7, {}};
+}
+
+void recognise_detector(const Keys& keys, Architecture& out) {
+  const Fusion fusion = recognise_fusion(keys, "neck.fpn_convs.0.");
+  out.neck = FpnOptions(HorNetImpl::feature_info(out.backbone))
+                 .channels(keys.size("neck.lateral_convs.0.conv.weight", 0))
+                 .output(fusion.kind)
+                 .filter_size(fusion.size);
+  const bool cascade = keys.has("roi_head.bbox_head.0.fc_cls.weight");
+  const std::string bbox = cascade ? "roi_head.bbox_head.0." : "roi_head.bbox_head.";
+  const std::string mask = cascade ? "roi_head.mask_head.0." : "roi_head.mask_head.";
+  out.num_classes = keys.size(bbox + "fc_cls.weight", 0) - 1;
+  MaskRcnnOptions options(FpnImpl::feature_info(*out.neck));
+  options.cascade(cascade).num_classes(out.num_classes);
+  options.rpn.channels(keys.size("rpn_head.rpn_conv.weight", 0));
+  options.roi.bbox()
+      .convs(keys.count(bbox + "shared_convs.", ".conv.weight"))
+      .fcs(keys.count(bbox + "shared_fcs.", ".weight"))
+      .fc_channels(keys.size(bbox + "shared_fcs.0.weight", 0));
+  if (options.roi.bbox().convs() > 0) {
+    options.roi.bbox().conv_channels(keys.size(bbox + "shared_convs.0.conv.weight", 0));
+  }
+  options.roi.mask()
+      .convs(keys.count(mask + "convs.", ".conv.weight"))
+      .channels(keys.size(mask + "conv_logits.weight", 1));
+  if (cascade) options.roi.stages(keys.count("roi_head.bbox_head.", ".fc_cls.weight"));
+  if (options.roi.stages() > 3) keys.fail("has a cascade of more than three stages");
+  out.detector = options;
+}
+
+void recognise_segmentor(const Keys& keys, Architecture& out) {
+  const Fusion fusion = recognise_fusion(keys, "decode_head.fpn_bottleneck.");
+  out.num_classes = keys.size("decode_head.conv_seg.weight", 0);
+  UperNetOptions options(HorNetImpl::feature_info(out.backbone));
+  options.num_classes(out.num_classes);
+  options.decode.channels(keys.size("decode_head.conv_seg.weight", 1))
+      .fusion(fusion.kind)
+      .filter_size(fusion.size);
+  if (keys.has("auxiliary_head.conv_seg.weight")) {
+    options.auxiliary->channels(keys.size("auxiliary_head.conv_seg.weight", 1));
+  } else {
+    options.auxiliary.reset();
+  }
+  out.segmentor = options;
+}
+
+}  // namespace
+
+Architecture recognise(const weights::File& file) {
+  const Keys keys(file);
+  const std::string stem = "downsample_layers.0.0.weight";
+  const std::string prefix = keys.has("backbone." + stem) ? "backbone." : "";
+  if (!keys.has(prefix + stem)) keys.fail("lacks '" + stem + "'");
+  Architecture out;
+  out.backbone = recognise_backbone(keys, prefix);
+  const bool dense =
+      keys.has("rpn_head.rpn_conv.weight") || keys.has("decode_head.conv_seg.weight");
+  if (dense && out.backbone.out_indices.size() != 4) keys.fail("lacks 'backbone.norm0..3'");
+  if (keys.has("rpn_head.rpn_conv.weight")) {
+    out.task = Task::kDetection;
+    recognise_detector(keys, out);
+  } else if (keys.has("decode_head.conv_seg.weight")) {
+    out.task = Task::kSegmentation;
+    recognise_segmentor(keys, out);
+  } else if (keys.has(prefix + "head.weight")) {
+    out.task = Task::kClassification;
+    out.num_classes = keys.size(prefix + "head.weight", 0);
+  } else if (out.backbone.out_indices.empty()) {
+    keys.fail("has neither output norms nor a head");
+  }
+  return out;
+}
+
+}  // namespace hornet

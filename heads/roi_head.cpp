@@ -1,0 +1,175 @@
+#include <hornet/heads/ops/nms.h>
+#include <hornet/heads/ops/roi_align.h>
+#include <hornet/heads/roi_head.h>
+
+namespace hornet {
+namespace {
+
+constexpr double kFinestScale = 56.0;  // RoIs below 2 * 56 pixels use the finest level
+
+// Standard deviations of the deltas, tighter from stage to stage.
+constexpr DeltaStds kStageStds[] = {
+    {0.1, 0.1, 0.2, 0.2}, {0.05, 0.05, 0.1, 0.1}, {0.033, 0.033, 0.067, 0.067}};
+
+// [K_i,>=4] per image -> [K,5] with the image's index in front.
+torch::Tensor to_rois(const std::vector<torch::Tensor>& boxes) {
+  std::vector<torch::Tensor> parts;
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    const torch::Tensor xyxy = boxes[i].slice(1, 0, 4);
+    const torch::Tensor index =
+        torch::full({xyxy.size(0), 1}, static_cast<double>(i), xyxy.options());
+    parts.push_back(torch::cat({index, xyxy}, 1));
+  }
+  return torch::cat(parts);
+}
+
+// The rows of image `index` in `rois`, as indices.
+torch::Tensor rows_of(const torch::Tensor& rois, size_t index) {
+  return (rois.select(1, 0) == static_cast<double>(index)).nonzero().squeeze(1);
+}
+
+// The RoIs of the next cascade stage: each one moved by the deltas of its best class.
+torch::Tensor refine(const torch::Tensor& rois, const BboxOutputs& outputs, const DeltaStds& stds,
+                     const std::vector<ImageSize>& sizes) {
+  const torch::Tensor label = outputs.cls_score.slice(1, 0, -1).argmax(1);
+  const torch::Tensor deltas = outputs.bbox_pred.view({-1, outputs.bbox_pred.size(1) / 4, 4});
+  const torch::Tensor own = deltas.gather(1, label.view({-1, 1, 1}).expand({-1, 1, 4})).squeeze(1);
+  torch::Tensor refined = rois.clone();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const torch::Tensor rows = rows_of(rois, i);
+    const torch::Tensor boxes = rois.index_select(0, rows).slice(1, 1, 5);
+    const torch::Tensor moved = decode_deltas(boxes, own.index_select(0, rows), stds, sizes[i]);
+    refined.index_put_({rows, torch::indexing::Slice(1, 5)}, moved);
+  }
+  return refined;
+}
+
+// Every (RoI, class) pair above the threshold is a candidate with that class' box.
+Detections select_detections(const torch::Tensor& scores, const torch::Tensor& boxes,
+                             const RoiHeadOptions& options) {
+  const torch::Tensor candidates = (scores > options.score_threshold()).nonzero();
+  const torch::Tensor roi = candidates.select(1, 0), label = candidates.select(1, 1);
+  const torch::Tensor candidate_boxes = boxes.view({-1, scores.size(1), 4}).index({roi, label});
+  const torch::Tensor candidate_scores = scores.index({roi, label});
+  const torch::Tensor keep =
+      ops::batched_nms(candidate_boxes, candidate_scores, label, options.nms_iou())
+          .slice(0, 0, options.max_detections());
+  Detections found;
+  found.boxes = candidate_boxes.index_select(0, keep);
+  found.scores = candidate_scores.index_select(0, keep);
+  found.labels = label.index_select(0, keep);
+  return found;
+}
+
+std::string stage_name(const char* letter, size_t stage, const char* name) {
+  return letter + std::to_string(stage) + "." + name;
+}
+
+}  // namespace
+
+torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
+                           const torch::Tensor& rois, int64_t pooled) {
+  const torch::Tensor size = rois.slice(1, 3, 5) - rois.slice(1, 1, 3);
+  const torch::Tensor scale = torch::sqrt(size.select(1, 0) * size.select(1, 1));
+  const torch::Tensor level = torch::floor(torch::log2(scale / kFinestScale + 1e-6))
+                                  .clamp(0, static_cast<double>(info.size()) - 1)
+                                  .to(torch::kInt64);
+  torch::Tensor pooled_rois =
+      torch::zeros({rois.size(0), info.front().channels, pooled, pooled}, levels.front().options());
+  for (size_t i = 0; i < info.size(); ++i) {
+    const torch::Tensor rows = (level == static_cast<int64_t>(i)).nonzero().squeeze(1);
+    if (rows.size(0) == 0) continue;
+    pooled_rois.index_copy_(0, rows,
+                            ops::roi_align(levels[i], rois.index_select(0, rows),
+                                           1.0 / static_cast<double>(info[i].stride), pooled));
+  }
+  return pooled_rois;
+}
+
+RoiHeadImpl::RoiHeadImpl(const RoiHeadOptions& options_) : options(options_) {
+  TORCH_CHECK(options.stages() >= 1 && options.stages() <= 3, "RoiHead: 1 to 3 stages, got ",
+              options.stages());
+  TORCH_CHECK(options.cascade() || options.stages() == 1, "RoiHead: more stages need cascade");
+  torch::nn::ModuleList bbox_list, mask_list;
+  for (int64_t i = 0; i < options.stages(); ++i) {
+    bbox_heads.emplace_back(options.bbox());
+    mask_heads.emplace_back(options.mask());
+    bbox_list->push_back(bbox_heads.back());
+    mask_list->push_back(mask_heads.back());
+  }
+  if (options.cascade()) {
+    register_module("bbox_head", bbox_list);
+    register_module("mask_head", mask_list);
+  } else {
+    register_module("bbox_head", bbox_heads.front());
+    register_module("mask_head", mask_heads.front());
+  }
+}
+
+std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch::Tensor rois,
+                                                  const std::vector<ImageSize>& sizes,
+                                                  const Tap& tap) {
+  torch::Tensor logits;
+  BboxOutputs outputs;
+  for (size_t k = 0; k < bbox_heads.size(); ++k) {
+    const torch::Tensor feats =
+        extract_rois(levels, options.inputs(), rois, options.bbox().roi_size());
+    outputs = bbox_heads[k]->forward(feats);
+    outputs.cls_score = outputs.cls_score.to(torch::kFloat32);
+    outputs.bbox_pred = outputs.bbox_pred.to(torch::kFloat32);
+    tap_value(tap, stage_name("s", k, "rois"), rois);
+    tap_value(tap, stage_name("s", k, "roi_feats"), feats);
+    tap_value(tap, stage_name("s", k, "cls_score"), outputs.cls_score);
+    tap_value(tap, stage_name("s", k, "bbox_pred"), outputs.bbox_pred);
+    logits = k == 0 ? outputs.cls_score : logits + outputs.cls_score;
+    if (k + 1 < bbox_heads.size()) rois = refine(rois, outputs, kStageStds[k], sizes);
+  }
+  const torch::Tensor scores =
+      (logits / static_cast<double>(bbox_heads.size())).softmax(1).slice(1, 0, -1);
+  std::vector<Detections> images;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const torch::Tensor rows = rows_of(rois, i);
+    const torch::Tensor boxes = decode_deltas(rois.index_select(0, rows).slice(1, 1, 5),
+                                              outputs.bbox_pred.index_select(0, rows),
+                                              kStageStds[bbox_heads.size() - 1], sizes[i]);
+    images.push_back(select_detections(scores.index_select(0, rows), boxes, options));
+  }
+  return images;
+}
+
+void RoiHeadImpl::add_masks(const Features& levels, std::vector<Detections>& images,
+                            const Tap& tap) {
+  std::vector<torch::Tensor> boxes, labels;
+  std::vector<int64_t> counts;
+  for (const Detections& image : images) {
+    boxes.push_back(image.boxes);
+    labels.push_back(image.labels);
+    counts.push_back(image.boxes.size(0));
+  }
+  const torch::Tensor rois = to_rois(boxes), all_labels = torch::cat(labels);
+  const int64_t pooled = 2 * options.bbox().roi_size();
+  tap_value(tap, "mask_rois", rois);
+  torch::Tensor sum = torch::zeros({rois.size(0), 2 * pooled, 2 * pooled}, rois.options());
+  if (rois.size(0) > 0) {
+    const torch::Tensor feats = extract_rois(levels, options.inputs(), rois, pooled);
+    for (size_t k = 0; k < mask_heads.size(); ++k) {
+      const torch::Tensor logits = mask_heads[k]->forward(feats, all_labels).to(torch::kFloat32);
+      tap_value(tap, stage_name("m", k, "mask_logits"), logits);
+      sum = sum + logits.sigmoid();
+    }
+  }
+  const torch::Tensor probs = sum / static_cast<double>(mask_heads.size());
+  tap_value(tap, "mask_prob", probs);
+  const std::vector<torch::Tensor> split = probs.split_with_sizes(counts);
+  for (size_t i = 0; i < images.size(); ++i) images[i].mask_probs = split[i];
+}
+
+std::vector<Detections> RoiHeadImpl::forward(const Features& levels,
+                                             const std::vector<torch::Tensor>& proposals,
+                                             const std::vector<ImageSize>& sizes, const Tap& tap) {
+  std::vector<Detections> images = detect_boxes(levels, to_rois(proposals), sizes, tap);
+  add_masks(levels, images, tap);
+  return images;
+}
+
+}  // namespace hornet

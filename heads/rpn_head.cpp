@@ -1,0 +1,75 @@
+#include <hornet/heads/ops/nms.h>
+#include <hornet/heads/rpn_head.h>
+
+namespace hornet {
+namespace {
+
+struct Candidates {
+  torch::Tensor scores, boxes;  // [K], [K,4]
+};
+
+// The best candidates of one level, decoded and clipped.
+Candidates level_candidates(const torch::Tensor& cls, const torch::Tensor& reg, int64_t stride,
+                            const RpnHeadOptions& options, const ImageSize& image) {
+  torch::Tensor scores = cls.permute({1, 2, 0}).reshape(-1).to(torch::kFloat32).sigmoid();
+  torch::Tensor deltas = reg.permute({1, 2, 0}).reshape({-1, 4}).to(torch::kFloat32);
+  torch::Tensor anchors =
+      level_anchors(options.anchors(), cls.size(1), cls.size(2), stride, cls.device());
+  if (scores.size(0) > options.pre_nms()) {
+    auto [sorted, order] = scores.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+    const torch::Tensor best = order.slice(0, 0, options.pre_nms());
+    scores = sorted.slice(0, 0, options.pre_nms());
+    deltas = deltas.index_select(0, best);
+    anchors = anchors.index_select(0, best);
+  }
+  return {scores, decode_deltas(anchors, deltas, {1.0, 1.0, 1.0, 1.0}, image)};
+}
+
+}  // namespace
+
+RpnHeadImpl::RpnHeadImpl(const RpnHeadOptions& options_) : options(options_) {
+  TORCH_CHECK(!options.inputs().empty(), "RpnHead: needs at least one level");
+  const int64_t in = options.inputs().front().channels, channels = options.channels();
+  const int64_t anchors = options.anchors().per_position();
+  auto conv = [](int64_t from, int64_t to, int64_t kernel) {
+    return torch::nn::Conv2d(torch::nn::Conv2dOptions(from, to, kernel).padding(kernel / 2));
+  };
+  rpn_conv = register_module("rpn_conv", conv(in, channels, 3));
+  rpn_cls = register_module("rpn_cls", conv(channels, anchors, 1));
+  rpn_reg = register_module("rpn_reg", conv(channels, 4 * anchors, 1));
+}
+
+RpnOutputs RpnHeadImpl::forward(const Features& levels) {
+  RpnOutputs outputs;
+  for (const torch::Tensor& level : levels) {
+    const torch::Tensor hidden = torch::relu(rpn_conv->forward(level));
+    outputs.cls.push_back(rpn_cls->forward(hidden));
+    outputs.reg.push_back(rpn_reg->forward(hidden));
+  }
+  return outputs;
+}
+
+torch::Tensor RpnHeadImpl::proposals(const RpnOutputs& outputs, int64_t index,
+                                     const ImageSize& image) const {
+  std::vector<torch::Tensor> scores, boxes, levels;
+  for (size_t level = 0; level < outputs.cls.size(); ++level) {
+    const Candidates found = level_candidates(outputs.cls[level][index], outputs.reg[level][index],
+                                              options.inputs()[level].stride, options, image);
+    scores.push_back(found.scores);
+    boxes.push_back(found.boxes);
+    levels.push_back(torch::full_like(found.scores, static_cast<double>(level), torch::kInt64));
+  }
+  torch::Tensor all_scores = torch::cat(scores), all_boxes = torch::cat(boxes);
+  torch::Tensor all_levels = torch::cat(levels);
+  const torch::Tensor size = all_boxes.slice(1, 2, 4) - all_boxes.slice(1, 0, 2);
+  const torch::Tensor valid = (size > 0).all(1).nonzero().squeeze(1);
+  all_scores = all_scores.index_select(0, valid);
+  all_boxes = all_boxes.index_select(0, valid);
+  all_levels = all_levels.index_select(0, valid);
+  const torch::Tensor keep = ops::batched_nms(all_boxes, all_scores, all_levels, options.nms_iou())
+                                 .slice(0, 0, options.max_proposals());
+  return torch::cat(
+      {all_boxes.index_select(0, keep), all_scores.index_select(0, keep).unsqueeze(1)}, 1);
+}
+
+}  // namespace hornet

@@ -1,0 +1,39 @@
+// Region proposal network (Faster R-CNN, arXiv 1506.01497, section 3), as mmdet's RPNHead: one
+// 3x3 convolution shared by all levels, then objectness and box deltas for 3 anchors a position.
+#pragma once
+
+#include <hornet/backbone/backbone.h>
+#include <hornet/heads/boxes.h>
+#include <torch/nn/modules/conv.h>
+
+namespace hornet {
+
+struct RpnHeadOptions {
+  explicit RpnHeadOptions(std::vector<FeatureInfo> inputs) : inputs_(std::move(inputs)) {}
+  TORCH_ARG(std::vector<FeatureInfo>, inputs);  // the neck's feature_info(), all levels
+  TORCH_ARG(int64_t, channels) = 256;           // of the shared convolution
+  TORCH_ARG(AnchorOptions, anchors) = {};
+  TORCH_ARG(int64_t, pre_nms) = 1000;        // best candidates kept per level
+  TORCH_ARG(int64_t, max_proposals) = 1000;  // per image, over all levels
+  TORCH_ARG(double, nms_iou) = 0.7;
+};
+
+// Per level: objectness logits [N,A,H,W] and deltas [N,4*A,H,W].
+struct RpnOutputs {
+  std::vector<torch::Tensor> cls, reg;
+};
+
+class RpnHeadImpl : public torch::nn::Module {
+ public:
+  explicit RpnHeadImpl(const RpnHeadOptions& options);
+  RpnOutputs forward(const Features& levels);
+
+  // The proposals of image `index` of the batch, best first: [K,5] = box and score.
+  torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image) const;
+
+  RpnHeadOptions options;
+  torch::nn::Conv2d rpn_conv{nullptr}, rpn_cls{nullptr}, rpn_reg{nullptr};
+};
+TORCH_MODULE(RpnHead);
+
+}  // namespace hornet

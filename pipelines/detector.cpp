@@ -1,0 +1,110 @@
+#include <hornet/backbone/error.h>
+#include <hornet/heads/ops/paste_masks.h>
+#include <hornet/pipelines/detector.h>
+#include <hornet/pipelines/forward.h>
+
+namespace hornet {
+namespace {
+
+ImageSize image_size(cv::Size size) { return {size.height, size.width}; }
+
+// The masks of one image, as crops that own their pixels.
+std::vector<MaskCrop> mask_crops(const ops::PastedMasks& pasted) {
+  const auto regions = pasted.regions.accessor<int64_t, 2>();
+  const auto offsets = pasted.offsets.accessor<int64_t, 1>();
+  uint8_t* pixels = pasted.pixels.data_ptr<uint8_t>();
+  std::vector<MaskCrop> crops(regions.size(0));
+  for (int64_t i = 0; i < regions.size(0); ++i) {
+    const auto side = [&](int k) { return static_cast<int>(regions[i][k]); };
+    crops[i].region = {side(0), side(1), side(2), side(3)};
+    crops[i].pixels = cv::Mat(side(3), side(2), CV_8UC1, pixels + offsets[i]).clone();
+  }
+  return crops;
+}
+
+// What is above the threshold, in pixels of the original image.
+std::vector<Instance> to_instances(const Detections& found, const Preprocessed& image,
+                                   double score_threshold) {
+  const torch::Tensor strong = (found.scores >= score_threshold).nonzero().squeeze(1);
+  const ImageSize original = image_size(image.original_size);
+  const torch::Tensor boxes =
+      to_original(found.boxes.index_select(0, strong), image_size(image.image_size), original);
+  const std::vector<MaskCrop> masks = mask_crops(ops::paste_masks(
+      found.mask_probs.index_select(0, strong), boxes, original.height, original.width));
+  const torch::Tensor box_values = boxes.cpu().contiguous();
+  const torch::Tensor scores = found.scores.index_select(0, strong).cpu();
+  const torch::Tensor labels = found.labels.index_select(0, strong).cpu();
+  std::vector<Instance> instances(masks.size());
+  for (size_t i = 0; i < instances.size(); ++i) {
+    const float* box = box_values.data_ptr<float>() + 4 * i;
+    instances[i].box = {box[0], box[1], box[2] - box[0], box[3] - box[1]};
+    instances[i].score = scores.data_ptr<float>()[i];
+    instances[i].label = static_cast<int>(labels.data_ptr<int64_t>()[i]);
+    instances[i].mask = masks[i];
+  }
+  return instances;
+}
+
+}  // namespace
+
+Detector::Detector(const std::filesystem::path& checkpoint, const RuntimeOptions& runtime,
+                   const DetectorOptions& options)
+    : runtime_(runtime), options_(options) {
+  LoadedModel loaded = load_model(weights::read(checkpoint), options.allow_partial);
+  auto* model = std::get_if<MaskRcnn>(&loaded.module);
+  if (model == nullptr) {
+    throw Error(ErrorCode::kWeights,
+                checkpoint.string() + " is for " + task_name(loaded.architecture.task) + " (" +
+                    architecture_name(loaded.architecture) +
+                    "); detection needs a Mask R-CNN or Cascade Mask R-CNN checkpoint");
+  }
+  model_ = *model;
+  architecture_ = loaded.architecture;
+  load_report_ = loaded.report;
+  classes_ =
+      ClassTable::from_names(loaded.meta.classes, static_cast<int>(architecture_.num_classes));
+  RoiHeadOptions& roi = model_->roi_head->options;
+  roi.score_threshold(std::min(roi.score_threshold(), options_.score_threshold));
+  translate_errors([&] { model_->to(runtime_.device()); });
+}
+
+std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
+  return std::move((*this)(std::vector<cv::Mat>{bgr}).front());
+}
+
+std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Mat>& images) {
+  std::vector<std::vector<Instance>> results;
+  std::vector<Preprocessed> batch;
+  for (const cv::Mat& image : images) {
+    Preprocessed next = preprocess(image, detection_preprocess(options_.size));
+    if (!batch.empty() && batch.front().input.sizes() != next.input.sizes()) {
+      run_batch(batch, results);
+      batch.clear();
+    }
+    batch.push_back(std::move(next));
+  }
+  if (!batch.empty()) run_batch(batch, results);
+  return results;
+}
+
+void Detector::run_batch(const std::vector<Preprocessed>& images,
+                         std::vector<std::vector<Instance>>& results) {
+  std::vector<torch::Tensor> inputs;
+  std::vector<ImageSize> sizes;
+  for (const Preprocessed& image : images) {
+    inputs.push_back(image.input);
+    sizes.push_back(image_size(image.image_size));
+  }
+  auto batch = runtime_.run([&] {
+    const std::vector<Detections> found =
+        model_->forward(torch::cat(inputs).to(runtime_.device()), sizes);
+    std::vector<std::vector<Instance>> instances;
+    for (size_t i = 0; i < found.size(); ++i) {
+      instances.push_back(to_instances(found[i], images[i], options_.score_threshold));
+    }
+    return instances;
+  });
+  for (auto& instances : batch) results.push_back(std::move(instances));
+}
+
+}  // namespace hornet

@@ -1,0 +1,58 @@
+// Instance segmentation of images: a checkpoint and a cv::Mat in, boxes, classes and masks out.
+//
+//   hornet::Detector detect("cascade_mask_rcnn_hornet_tiny_gf.pth");
+//   for (const hornet::Instance& found : detect(cv::imread("street.jpg"))) {
+//     std::cout << detect.classes().name(found.label) << ' ' << found << '\n';
+//   }
+//
+// The architecture and the classes come from the checkpoint; images are resized, normalised and
+// padded as in the authors' test pipeline, and results are in pixels of the image as given. An
+// object belongs to one thread at a time. Errors are hornet::Error: kWeights for a checkpoint of
+// another task, kDevice for no such device or no memory, kInput for what is no 8-bit image.
+#pragma once
+
+#include <hornet/heads/model.h>
+#include <hornet/pipelines/preprocess.h>
+#include <hornet/pipelines/results.h>
+#include <hornet/pipelines/runtime.h>
+
+#include <filesystem>
+#include <vector>
+
+namespace hornet {
+
+struct DetectorOptions {
+  cv::Size size = {1333, 800};   // images are scaled into this box, either way round
+  double score_threshold = 0.3;  // weaker objects are left out
+  bool allow_partial = false;    // of the checkpoint: load what fits
+};
+
+class Detector {
+ public:
+  explicit Detector(const std::filesystem::path& checkpoint, const RuntimeOptions& runtime = {},
+                    const DetectorOptions& options = {});
+
+  // The objects in a BGR image, best first.
+  std::vector<Instance> operator()(const cv::Mat& bgr);
+
+  // The same for several images. Neighbours whose inputs have the same size run as one batch.
+  std::vector<std::vector<Instance>> operator()(const std::vector<cv::Mat>& images);
+
+  const ClassTable& classes() const { return classes_; }
+  const Runtime& runtime() const { return runtime_; }
+  const Architecture& architecture() const { return architecture_; }
+  const weights::LoadReport& load_report() const { return load_report_; }
+
+ private:
+  void run_batch(const std::vector<Preprocessed>& images,
+                 std::vector<std::vector<Instance>>& results);
+
+  Runtime runtime_;
+  DetectorOptions options_;
+  Architecture architecture_;
+  weights::LoadReport load_report_;
+  ClassTable classes_;
+  MaskRcnn model_{nullptr};
+};
+
+}  // namespace hornet

@@ -1,0 +1,149 @@
+#include <hornet/heads/ops/paste_masks.h>
+#include <hornet/pipelines/forward.h>
+
+#include <regex>
+
+namespace hornet {
+namespace {
+
+// Collects what a model's taps and its results give, on the CPU and contiguous.
+class Collector {
+ public:
+  void operator()(const std::string& name, const torch::Tensor& value) {
+    values_.emplace_back(name, value.to(torch::kCPU).contiguous());
+  }
+  Tap tap() {
+    return [this](const std::string& name, const torch::Tensor& value) { (*this)(name, value); };
+  }
+  NamedTensors take() { return std::move(values_); }
+
+ private:
+  NamedTensors values_;
+};
+
+void forward_classifier(HorNetClassifier& model, const torch::Tensor& images, Collector& out) {
+  const ClassifierOutputs outputs = model->forward_stages(images);
+  tap_all(out.tap(), "stage", outputs.stages);
+  out("pooled", outputs.pooled);
+  out("logits", outputs.logits);
+}
+
+// The final detections of all images of a batch; image_index tells them apart.
+void forward_detector(MaskRcnn& model, const torch::Tensor& images, const ForwardInput& input,
+                      Collector& out) {
+  const std::vector<ImageSize> sizes(images.size(0), input.image_size);
+  std::vector<torch::Tensor> boxes, scores, labels, masks, index;
+  for (const Detections& found : model->forward(images, sizes, out.tap())) {
+    const torch::Tensor original = to_original(found.boxes, input.image_size, input.original_size);
+    const int64_t height = input.original_size.height, width = input.original_size.width;
+    masks.push_back(ops::to_canvases(ops::paste_masks(found.mask_probs, original, height, width),
+                                     height, width));
+    index.push_back(
+        torch::full({original.size(0)}, static_cast<int64_t>(index.size()), torch::kInt64));
+    boxes.push_back(original);
+    scores.push_back(found.scores);
+    labels.push_back(found.labels);
+  }
+  out("boxes", torch::cat(boxes));
+  out("scores", torch::cat(scores));
+  out("labels", torch::cat(labels).to(torch::kInt32));
+  out("masks", torch::cat(masks));
+  if (images.size(0) > 1) out("image_index", torch::cat(index));
+}
+
+void forward_segmentor(UperNet& model, const torch::Tensor& images, const ForwardInput& input,
+                       const ForwardOptions& options, Collector& out) {
+  torch::Tensor logits;
+  if (options.slide) {
+    logits = model->slide(images, *options.slide);
+  } else {
+    const torch::Tensor lowres = model->forward(images, out.tap());
+    out("lowres_logits", lowres);
+    logits = resize_bilinear(lowres, images.size(2), images.size(3));
+  }
+  const torch::Tensor original = resize_bilinear(
+      logits.narrow(2, 0, input.image_size.height).narrow(3, 0, input.image_size.width),
+      input.original_size.height, input.original_size.width);
+  out("logits", logits);
+  out("ori_logits", original);
+  const torch::Tensor labels = original.argmax(1);
+  const bool bytes = model->decode_head->options.num_classes() <= 255;
+  const torch::Tensor typed = labels.to(bytes ? torch::kUInt8 : torch::kInt32);
+  out("labels", images.size(0) == 1 ? typed.squeeze(0) : typed);
+}
+
+}  // namespace
+
+torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_size,
+                          const ImageSize& original_size) {
+  const double x = static_cast<double>(image_size.width) / original_size.width;
+  const double y = static_cast<double>(image_size.height) / original_size.height;
+  return boxes / torch::tensor({x, y, x, y}, boxes.options());
+}
+
+NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
+                            const ForwardOptions& options, const Runtime& runtime) {
+  return runtime.run([&] {
+    as_module(model.module).to(runtime.device());
+    const torch::Tensor images = input.input.to(runtime.device());
+    Collector out;
+    if (input.resized.defined()) out("resized_u8_rgb", input.resized);
+    out("input", input.input);
+    if (auto* classifier = std::get_if<HorNetClassifier>(&model.module)) {
+      forward_classifier(*classifier, images, out);
+    } else if (auto* backbone = std::get_if<HorNet>(&model.module)) {
+      tap_all(out.tap(), "feat", (*backbone)->forward(images));
+    } else if (auto* detector = std::get_if<MaskRcnn>(&model.module)) {
+      forward_detector(*detector, images, input, out);
+    } else {
+      forward_segmentor(std::get<UperNet>(model.module), images, input, options, out);
+    }
+    return out.take();
+  });
+}
+
+ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options) {
+  const Preprocessed image = preprocess(bgr, options);
+  const cv::Mat& rgb = image.resized_rgb;
+  ForwardInput out;
+  out.input = image.input;
+  out.image_size = {image.image_size.height, image.image_size.width};
+  out.original_size = {image.original_size.height, image.original_size.width};
+  out.resized = torch::from_blob(rgb.data, {rgb.rows, rgb.cols, 3},
+                                 {static_cast<int64_t>(rgb.step[0]), 3, 1}, torch::kUInt8)
+                    .clone();
+  return out;
+}
+
+SlideOptions official_slide(const LoadedModel& model) {
+  SlideOptions slide;
+  if (model.architecture.backbone.base_dim >= 192) slide = {640, 426};
+  const auto config = model.meta.entries.find("config");
+  if (config == model.meta.entries.end()) return slide;
+  // test_cfg's crop_size=(640, 640), stride=(426, 426), in a Python or a JSON spelling.
+  const auto number = [&](const char* key, int64_t& value) {
+    const std::regex pattern(std::string(key) + "['\"]?\\s*[:=]\\s*[\\[(]\\s*(\\d{2,5})\\b");
+    std::smatch match;
+    const size_t start = config->second.rfind("test_cfg");
+    const std::string text = start == std::string::npos ? "" : config->second.substr(start, 4096);
+    if (std::regex_search(text, match, pattern)) value = std::stoll(match[1]);
+  };
+  number("crop_size", slide.tile);
+  number("stride", slide.stride);
+  return slide;
+}
+
+PreprocessOptions official_preprocess(const LoadedModel& model) {
+  switch (model.architecture.task) {
+    case Task::kDetection:
+      return detection_preprocess();
+    case Task::kSegmentation: {
+      const int tile = static_cast<int>(official_slide(model).tile);
+      return segmentation_preprocess({4 * tile, tile});
+    }
+    default:
+      return classification_preprocess();
+  }
+}
+
+}  // namespace hornet

@@ -1,0 +1,54 @@
+// run.json: what a run was asked to do, on what, and what came of it.
+//
+//   {"schema_version": 1, "status": "ok", "command": "detect", "arguments": {...},
+//    "versions": {"hornet": "0.1.0", ...}, "device": "cuda:0 (...)", "seconds": 71.2,
+//    "counts": {"frames_in": 795, "frames_out": 795, "objects": 9120},
+//    "stages": {"decode": {"total_ms": 2210.5, "count": 795, "mean_ms": 2.78}, ...},
+//    "peak_memory": {"host_bytes": 912261120, "device_bytes": null},
+//    "images": null, "warnings": [], "error": null}
+//
+// Every key is always there. What does not apply or is not known is null, never 0.
+#pragma once
+
+#include <hornet/pipelines/output_guard.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hornet {
+
+// Time spent in one stage, over `count` calls.
+struct StageTime {
+  std::string stage;
+  double total_ms = 0;
+  int64_t count = 0;
+};
+
+struct RunReport {
+  std::string status;   // "ok", "partial", "interrupted", "failed"
+  std::string command;  // "detect"
+  nlohmann::ordered_json arguments = nlohmann::ordered_json::object();
+  std::vector<std::pair<std::string, std::string>> versions;
+  std::optional<std::string> device;
+  std::optional<double> seconds;
+  std::vector<std::pair<std::string, std::optional<int64_t>>> counts;
+  std::vector<StageTime> stages;
+  std::optional<int64_t> peak_device_bytes;
+  std::vector<std::string> images;  // file names; the first has image_id 1
+  std::vector<std::string> warnings;
+  std::optional<std::string> error;
+};
+
+// The largest resident size that this process has had, in bytes.
+std::optional<int64_t> peak_host_bytes();
+
+nlohmann::ordered_json to_json(const RunReport& report);
+
+// Writes the report under the file's name.
+void write_report(OutputFile file, const RunReport& report);
+
+}  // namespace hornet

@@ -1,0 +1,125 @@
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/runtime.h>
+#include <torch/cuda.h>
+
+#include <new>
+#include <opencv2/core.hpp>
+
+namespace hornet {
+namespace {
+
+torch::Device parse_device(const std::string& name) {
+  const bool available = torch::cuda::is_available();
+  if (name == "auto") return torch::Device(available ? "cuda:0" : "cpu");
+  if (name == "cpu") return torch::Device(torch::kCPU);
+  const bool numbered = name.size() == 6 && name.compare(0, 5, "cuda:") == 0 && isdigit(name[5]);
+  if (name != "cuda" && !numbered) {
+    throw Error(ErrorCode::kUsage,
+                "--device " + name + ": expected auto, cpu, cuda or cuda:N with N from 0 to 9");
+  }
+  const int64_t index = numbered ? name[5] - '0' : 0;
+  const int64_t count = available ? static_cast<int64_t>(torch::cuda::device_count()) : 0;
+  if (index >= count) {
+    throw Error(ErrorCode::kDevice, "--device " + name + ": this program sees " +
+                                        std::to_string(count) +
+                                        " CUDA devices; use --device cpu or auto");
+  }
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
+}
+
+c10::optional<torch::ScalarType> parse_dtype(const std::string& name) {
+  if (name == "fp32") return c10::nullopt;
+  if (name == "bf16") return torch::kBFloat16;
+  if (name == "fp16") return torch::kFloat16;
+  throw Error(ErrorCode::kUsage, "--dtype " + name + ": expected fp32, bf16 or fp16");
+}
+
+// Autocast for one device type while it lives.
+class AutocastScope {
+ public:
+  AutocastScope(torch::DeviceType device, torch::ScalarType dtype)
+      : device_(device),
+        enabled_(at::autocast::is_autocast_enabled(device)),
+        dtype_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::set_autocast_dtype(device, dtype);
+    at::autocast::set_autocast_enabled(device, true);
+  }
+  ~AutocastScope() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device_, enabled_);
+    at::autocast::set_autocast_dtype(device_, dtype_);
+  }
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  torch::DeviceType device_;
+  bool enabled_;
+  torch::ScalarType dtype_;
+};
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+[[noreturn]] void out_of_memory(const std::string& detail) {
+  throw Error(ErrorCode::kDevice,
+              "out of memory (" + detail +
+                  "); a smaller --size, --batch-size 1 or --device cpu needs less");
+}
+
+}  // namespace
+
+Runtime::Runtime(const RuntimeOptions& options)
+    : device_(parse_device(options.device)),
+      dtype_name_(options.dtype),
+      reduced_(parse_dtype(options.dtype)) {
+  // cuDNN would otherwise take TF32 for float32 convolutions, at a thousandth of the precision.
+  if (device_.is_cuda()) at::globalContext().setAllowTF32CuDNN(false);
+}
+
+std::string Runtime::device_name() const {
+  if (!device_.is_cpu()) return device_.str();
+  return "cpu (" + std::to_string(at::get_num_threads()) + " threads)";
+}
+
+std::optional<int64_t> Runtime::peak_device_bytes() const {
+  if (device_.is_cpu()) return std::nullopt;
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return c10::getDeviceAllocator(device_.type())
+      ->getDeviceStats(device_.index())
+      .allocated_bytes[kAll]
+      .peak;
+}
+
+void Runtime::guarded(const std::function<void()>& body) const {
+  translate_errors([&] {
+    const torch::InferenceMode inference;
+    if (!reduced_) return body();
+    const AutocastScope autocast(device_.type(), *reduced_);
+    body();
+  });
+}
+
+void translate_errors(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error&) {
+    throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    out_of_memory(first_line(error.what_without_backtrace()));
+  } catch (const c10::Error& error) {
+    const std::string what = first_line(error.what_without_backtrace());
+    if (what.find("can't allocate memory") != std::string::npos) out_of_memory(what);
+    throw Error(ErrorCode::kRuntime, what);
+  } catch (const std::bad_alloc& error) {
+    out_of_memory(error.what());
+  } catch (const cv::Exception& error) {
+    if (error.code == cv::Error::StsNoMem) out_of_memory(first_line(error.err));
+    throw Error(ErrorCode::kRuntime, "OpenCV: " + first_line(error.err));
+  }
+}
+
+}  // namespace hornet

@@ -1,0 +1,56 @@
+// Where and in which arithmetic a model runs, and what becomes of LibTorch's errors.
+//
+//   hornet::Runtime runtime(hornet::RuntimeOptions{"auto", "fp32"});
+//   model->to(runtime.device());
+//   auto found = runtime.run([&] { return model->forward(images.to(runtime.device()), sizes); });
+//
+// run() turns gradients off, switches reduced precision on if it was asked for (convolutions and
+// matrix products in bf16 or fp16, everything else, the Fourier transforms too, in float32), and
+// reports running out of memory as hornet::Error(kDevice).
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace hornet {
+
+struct RuntimeOptions {
+  std::string device = "auto";  // cpu, cuda, cuda:N; auto: the first GPU, or the CPU
+  std::string dtype = "fp32";   // fp32, bf16, fp16
+};
+
+class Runtime {
+ public:
+  // Error(kDevice) if there is no such device, Error(kUsage) if a name is unknown.
+  explicit Runtime(const RuntimeOptions& options = {});
+
+  const torch::Device& device() const { return device_; }
+  std::string device_name() const;  // "cpu (2 threads)", "cuda:0"
+  const std::string& dtype_name() const { return dtype_name_; }
+
+  // The most memory that tensors have taken on the device; nothing for the CPU.
+  std::optional<int64_t> peak_device_bytes() const;
+
+  template <typename Function>
+  auto run(Function&& function) const {
+    decltype(function()) result;
+    guarded([&] { result = function(); });
+    return result;
+  }
+
+ private:
+  void guarded(const std::function<void()>& body) const;
+
+  torch::Device device_;
+  std::string dtype_name_;
+  c10::optional<torch::ScalarType> reduced_;
+};
+
+// Runs `body`; what LibTorch, OpenCV or the allocator throw becomes a hornet::Error with the first
+// line of their message.
+void translate_errors(const std::function<void()>& body);
+
+}  // namespace hornet

@@ -1,0 +1,105 @@
+#include <gtest/gtest.h>
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/detector.h>
+#include <torch/torch.h>
+
+#include <opencv2/imgproc.hpp>
+
+namespace hornet {
+namespace {
+
+const std::string kFixtures = std::string(HORNET_TEST_DATA) + "/fixtures/";
+const std::string kDetector = kFixtures + "cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth";
+
+DetectorOptions small() {
+  DetectorOptions options;
+  options.size = {160, 128};
+  options.score_threshold = 0.2;
+  return options;
+}
+
+// Shapes on a gradient: something for random weights to look at.
+cv::Mat scene(cv::Size size, int seed) {
+  cv::Mat image(size, CV_8UC3);
+  cv::RNG rng(seed);
+  rng.fill(image, cv::RNG::UNIFORM, 0, 60);
+  for (int i = 0; i < 6; ++i) {
+    const cv::Point centre(rng.uniform(0, size.width), rng.uniform(0, size.height));
+    cv::circle(image, centre, rng.uniform(8, 30), cv::Scalar(rng.uniform(0, 255), 200, 90), -1);
+  }
+  return image;
+}
+
+TEST(Detector, FindsObjectsInsideTheImageBestFirst) {
+  Detector detect(kDetector, {"cpu", "fp32"}, small());
+  const cv::Mat image = scene({201, 143}, 1);
+  const auto found = detect(image);
+  ASSERT_FALSE(found.empty());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_GE(found[i].score, 0.2f);
+    if (i > 0) {
+      EXPECT_LE(found[i].score, found[i - 1].score);
+    }
+    const cv::Rect2f frame(-0.01f, -0.01f, 201.02f, 143.02f);
+    EXPECT_EQ((found[i].box & frame).area(), found[i].box.area());
+    const cv::Rect region = found[i].mask.region;
+    EXPECT_EQ(region & cv::Rect(0, 0, 201, 143), region);
+    EXPECT_EQ(found[i].mask.pixels.size(), region.size());
+  }
+}
+
+TEST(Detector, BatchGivesWhatSingleImagesGive) {
+  Detector detect(kDetector, {"cpu", "fp32"}, small());
+  const std::vector<cv::Mat> images = {scene({160, 120}, 2), scene({160, 120}, 3),
+                                       scene({90, 131}, 4)};
+  const auto together = detect(images);
+  ASSERT_EQ(together.size(), images.size());
+  for (size_t i = 0; i < images.size(); ++i) {
+    const auto alone = detect(images[i]);
+    ASSERT_EQ(together[i].size(), alone.size());
+    for (size_t k = 0; k < alone.size(); ++k) {
+      EXPECT_NEAR(together[i][k].score, alone[k].score, 1e-4);
+      EXPECT_EQ(together[i][k].label, alone[k].label);
+    }
+  }
+}
+
+TEST(Detector, IsDeterministic) {
+  Detector detect(kDetector, {"cpu", "fp32"}, small());
+  const cv::Mat image = scene({160, 120}, 5);
+  const auto first = detect(image), second = detect(image);
+  ASSERT_EQ(first.size(), second.size());
+  for (size_t i = 0; i < first.size(); ++i) {
+    EXPECT_EQ(first[i].score, second[i].score);
+    EXPECT_EQ(first[i].box, second[i].box);
+  }
+}
+
+TEST(Detector, ReducedPrecisionStaysNear) {
+  Detector exact(kDetector, {"cpu", "fp32"}, small());
+  Detector reduced(kDetector, {"cpu", "bf16"}, small());
+  const cv::Mat image = scene({160, 120}, 6);
+  const auto a = exact(image), b = reduced(image);
+  ASSERT_FALSE(a.empty());
+  ASSERT_FALSE(b.empty());
+  EXPECT_NEAR(a.front().score, b.front().score, 0.15);
+}
+
+TEST(Detector, RefusesOtherModels) {
+  try {
+    Detector detect(kFixtures + "hornet_tiny_gf_s1/model.pth");
+    FAIL() << "a classification model is no detector";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kWeights);
+    EXPECT_NE(std::string(error.what()).find("classification"), std::string::npos);
+  }
+}
+
+TEST(Detector, RefusesDeepImages) {
+  Detector detect(kDetector, {"cpu", "fp32"}, small());
+  EXPECT_THROW(detect(cv::Mat(40, 40, CV_16UC3)), Error);
+  EXPECT_THROW(detect(cv::Mat()), Error);
+}
+
+}  // namespace
+}  // namespace hornet

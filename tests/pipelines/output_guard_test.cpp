@@ -1,0 +1,114 @@
+#include <gtest/gtest.h>
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/output_guard.h>
+
+#include "temporary_folder.h"
+
+namespace hornet {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OutputGuard : public TemporaryFolder {
+ protected:
+  static void expect_refused(const fs::path& target, const std::string& part, bool force = false) {
+    try {
+      OutputFile file(target, force);
+      FAIL() << "no error, expected: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kOutput);
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+};
+
+TEST_F(OutputGuard, CommitGivesTheFileItsName) {
+  OutputFile file(path("out.mp4"));
+  EXPECT_EQ(file.partial().extension(), ".mp4");
+  EXPECT_EQ(file.partial().parent_path(), path("out.mp4").parent_path());
+  write_file(file.partial(), "video");
+  EXPECT_FALSE(fs::exists(path("out.mp4")));
+  file.commit();
+  EXPECT_EQ(read_file(path("out.mp4")), "video");
+  EXPECT_EQ(files_in_folder(), 1u);
+}
+
+TEST_F(OutputGuard, WithoutACommitNothingIsLeft) {
+  {
+    OutputFile file(path("out.mp4"));
+    write_file(file.partial(), "half a video");
+  }
+  EXPECT_EQ(files_in_folder(), 0u);
+}
+
+TEST_F(OutputGuard, KeepLeavesThePartialFile) {
+  { OutputFile(path("out.jsonl")).keep(); }
+  EXPECT_EQ(files_in_folder(), 1u);
+  EXPECT_FALSE(fs::exists(path("out.jsonl")));
+}
+
+TEST_F(OutputGuard, ExistingFilesNeedForce) {
+  write_file(path("out.mp4"), "old");
+  expect_refused(path("out.mp4"), "exists; pass --force");
+  EXPECT_EQ(files_in_folder(), 1u);
+  OutputFile file(path("out.mp4"), /*force=*/true);
+  EXPECT_EQ(read_file(path("out.mp4")), "old");
+  write_file(file.partial(), "new");
+  file.commit();
+  EXPECT_EQ(read_file(path("out.mp4")), "new");
+}
+
+TEST_F(OutputGuard, AFileThatAppearsMeanwhileIsKept) {
+  OutputFile file(path("out.mp4"));
+  write_file(path("out.mp4"), "somebody else's");
+  EXPECT_THROW(file.commit(), Error);
+  EXPECT_EQ(read_file(path("out.mp4")), "somebody else's");
+}
+
+TEST_F(OutputGuard, RefusesWhatCannotBeWritten) {
+  expect_refused(path("no/such/out.mp4"), "there is no folder");
+  fs::create_directory(path("folder"));
+  expect_refused(path("folder"), "is a folder", /*force=*/true);
+  expect_refused(path("folder/"), "not the name of a file");
+  expect_refused("/dev/null", "not a regular file", /*force=*/true);
+  expect_refused("/proc/out.mp4", "cannot write into the folder '/proc'");
+  expect_refused("", "not the name of a file");
+}
+
+TEST_F(OutputGuard, TwoRunsDoNotMeet) {
+  OutputFile one(path("out.mp4"));
+  OutputFile two(path("out.mp4"));
+  EXPECT_NE(one.partial(), two.partial());
+}
+
+TEST_F(OutputGuard, MovesWithoutRemoving) {
+  OutputFile file(path("a.txt"));
+  OutputFile moved(std::move(file));
+  OutputFile other(path("b.txt"));
+  other = std::move(moved);
+  EXPECT_EQ(other.target(), path("a.txt"));
+  EXPECT_TRUE(fs::exists(other.partial()));
+  other.commit();
+  EXPECT_TRUE(fs::exists(path("a.txt")));
+}
+
+TEST_F(OutputGuard, AFullDiskIsAnOutputError) {
+  OutputFile file(path("a.txt"));
+  std::ofstream full("/dev/full");
+  full << std::string(100000, 'x') << std::flush;
+  try {
+    file.check(full);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutput);
+    EXPECT_NE(std::string(error.what()).find("No space left"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(OutputGuard, WritesText) {
+  write_text(OutputFile(path("a.json")), "{}\n");
+  EXPECT_EQ(read_file(path("a.json")), "{}\n");
+}
+
+}  // namespace
+}  // namespace hornet

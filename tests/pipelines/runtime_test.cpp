@@ -1,0 +1,61 @@
+#include <gtest/gtest.h>
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/runtime.h>
+#include <torch/torch.h>
+
+#include <opencv2/core.hpp>
+
+namespace hornet {
+namespace {
+
+ErrorCode code_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << "one line";
+    return error.code();
+  }
+  ADD_FAILURE() << "no error";
+  return ErrorCode::kRuntime;
+}
+
+TEST(Runtime, UnknownNamesAreUsageErrors) {
+  EXPECT_EQ(code_of([] { Runtime({"gpu", "fp32"}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([] { Runtime({"cuda:", "fp32"}); }), ErrorCode::kUsage);
+  EXPECT_EQ(code_of([] { Runtime({"cpu", "fp8"}); }), ErrorCode::kUsage);
+}
+
+TEST(Runtime, MissingDeviceIsADeviceError) {
+  EXPECT_EQ(code_of([] { Runtime({"cuda:9", "fp32"}); }), ErrorCode::kDevice);
+}
+
+TEST(Runtime, RunsWithoutGradients) {
+  const Runtime runtime({"cpu", "fp32"});
+  const torch::Tensor weight = torch::ones({2, 2}, torch::requires_grad());
+  EXPECT_FALSE(runtime.run([&] { return weight * 2; }).requires_grad());
+}
+
+TEST(Runtime, ReducedPrecisionIsForProductsOnly) {
+  const Runtime runtime({"cpu", "bf16"});
+  const torch::Tensor a = torch::rand({4, 4});
+  EXPECT_EQ(runtime.run([&] { return torch::mm(a, a); }).scalar_type(), torch::kBFloat16);
+  EXPECT_EQ(runtime.run([&] { return a + a; }).scalar_type(), torch::kFloat32);
+  EXPECT_EQ(torch::mm(a, a).scalar_type(), torch::kFloat32) << "autocast ends with run()";
+}
+
+TEST(Runtime, OutOfMemoryIsADeviceError) {
+  const auto exhaust = [] { torch::empty({int64_t{1} << 46}, torch::kFloat32); };
+  EXPECT_EQ(code_of([&] { translate_errors(exhaust); }), ErrorCode::kDevice);
+}
+
+TEST(Runtime, LibraryErrorsBecomeOneLine) {
+  EXPECT_EQ(code_of([] {
+              translate_errors([] { torch::mm(torch::ones({2, 3}), torch::ones({2, 3})); });
+            }),
+            ErrorCode::kRuntime);
+  EXPECT_EQ(code_of([] { translate_errors([] { CV_Error(cv::Error::StsBadArg, "bad"); }); }),
+            ErrorCode::kRuntime);
+}
+
+}  // namespace
+}  // namespace hornet
