@@ -58,7 +58,8 @@ void check_distinct(const DetectJob& job) {
     if (output.empty() || !fs::equivalent(job.input, output, ignored)) continue;
     throw Error(ErrorCode::kUsage, output.string() + ": is the input; name another output");
   }
-  if (!job.output.empty() && fs::absolute(job.output) == fs::absolute(job.json)) {
+  const bool both = !job.output.empty() && !job.json.empty();
+  if (both && fs::absolute(job.output) == fs::absolute(job.json)) {
     throw Error(ErrorCode::kUsage,
                 job.json + ": is both --output and --json; name a file for each");
   }

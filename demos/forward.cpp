@@ -148,6 +148,11 @@ ForwardOptions forward_options(const LoadedModel& model, const po::variables_map
   options.slide = official_slide(model);
   if (values.count("tile")) options.slide->tile = values["tile"].as<int>();
   if (values.count("stride")) options.slide->stride = values["stride"].as<int>();
+  if (options.slide->stride > options.slide->tile) {
+    throw Error(ErrorCode::kUsage, "--stride " + std::to_string(options.slide->stride) +
+                                       ": expected at most the window's size, --tile " +
+                                       std::to_string(options.slide->tile));
+  }
   return options;
 }
 

@@ -3,8 +3,11 @@
 
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/runtime.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 
 #include "demos/commands.h"
@@ -58,9 +61,21 @@ int run(int argc, char** argv) {
                           std::string("; expected detect, forward or info, see `hornet --help`"));
 }
 
+// OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
+// cores that costs more than the work itself (ten times on a busy two-core machine), and libgomp
+// reads the setting only when it is loaded: set it and start over, once.
+void limit_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "1000", 1);
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);  // returns only if it fails: then we spin
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  limit_spinning(argv);
   try {
     return run(argc, argv);
   } catch (const hornet::Error& error) {

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/heads/model.h>
+#include <hornet/heads/model_complexity.h>
 
 namespace hornet {
 namespace {
@@ -154,9 +155,37 @@ torch::nn::Module& as_module(AnyModel& model) {
   return std::visit([](auto& holder) -> torch::nn::Module& { return *holder; }, model);
 }
 
+namespace {
+
+// Widths that no model can have are the file's fault.
+// A few small tensors with a wide first layer must not call for gigabytes: a model that has many
+// more parameters than the file has numbers is refused before it is built.
+void check_extent(const weights::File& file, const Architecture& architecture) {
+  constexpr int64_t kAlwaysFine = 50'000'000;
+  int64_t numbers = 0;
+  for (const auto& item : file.tensors) numbers += item.second.numel();
+  const int64_t needed = model_complexity(architecture, {64, 64}).parameters;
+  if (needed <= kAlwaysFine || needed / 2 <= numbers) return;
+  throw Error(ErrorCode::kWeights, file.path.string() + " holds " + std::to_string(numbers) +
+                                       " numbers, but its first tensors call for a model of " +
+                                       std::to_string(needed) + " parameters");
+}
+
+AnyModel build_for(const weights::File& file, const Architecture& architecture) {
+  check_extent(file, architecture);
+  try {
+    return build_model(architecture);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kWeights,
+                file.path.string() + " calls for a model that cannot be: " + error.what());
+  }
+}
+
+}  // namespace
+
 LoadedModel load_model(const weights::File& file, bool allow_partial) {
   const Architecture architecture = recognise(file);
-  LoadedModel loaded{architecture, file.meta, {}, build_model(architecture)};
+  LoadedModel loaded{architecture, file.meta, {}, build_for(file, architecture)};
   weights::LoadOptions options;
   options.allow_partial = allow_partial;
   const bool bare =

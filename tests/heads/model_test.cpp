@@ -212,5 +212,13 @@ TEST(LoadModel, RefusesWidthsThatDoNotFit) {
                   "stages.2.3.pwconv1.weight: file [32,32], model [64,16]");
 }
 
+TEST(LoadModel, BlamesTheFileForImpossibleWidths) {
+  weights::File file = fixture("hornet_base_7x7_s3");
+  file.tensors.at("downsample_layers.0.0.weight").shape[0] = 3;
+  const std::string message = error_of([&] { load_model(file); });
+  expect_contains(message, "model.pth");
+  expect_contains(message, "got 3 channels");
+}
+
 }  // namespace
 }  // namespace hornet

@@ -3,6 +3,7 @@
 #include <hornet/pipelines/detector.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <opencv2/imgproc.hpp>
 
 namespace hornet {
@@ -28,6 +29,15 @@ cv::Mat scene(cv::Size size, int seed) {
     cv::circle(image, centre, rng.uniform(8, 30), cv::Scalar(rng.uniform(0, 255), 200, 90), -1);
   }
   return image;
+}
+
+// Whether there is an equal instance, up to float32; neighbours in the order may swap places.
+bool contains(const std::vector<Instance>& instances, const Instance& wanted) {
+  return std::any_of(instances.begin(), instances.end(), [&](const Instance& other) {
+    const cv::Point2f shift = other.box.tl() - wanted.box.tl();
+    return other.label == wanted.label && std::abs(other.score - wanted.score) < 1e-3f &&
+           std::max(std::abs(shift.x), std::abs(shift.y)) < 0.05f;
+  });
 }
 
 TEST(Detector, FindsObjectsInsideTheImageBestFirst) {
@@ -56,11 +66,10 @@ TEST(Detector, BatchGivesWhatSingleImagesGive) {
   ASSERT_EQ(together.size(), images.size());
   for (size_t i = 0; i < images.size(); ++i) {
     const auto alone = detect(images[i]);
-    ASSERT_EQ(together[i].size(), alone.size());
-    for (size_t k = 0; k < alone.size(); ++k) {
-      EXPECT_NEAR(together[i][k].score, alone[k].score, 1e-4);
-      EXPECT_EQ(together[i][k].label, alone[k].label);
-    }
+    EXPECT_EQ(together[i].size(), alone.size());
+    EXPECT_TRUE(std::all_of(alone.begin(), alone.end(), [&](const Instance& instance) {
+      return contains(together[i], instance);
+    }));
   }
 }
 
