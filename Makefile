@@ -17,7 +17,7 @@ test: all
 # Random weights until a trained model is shipped: it shows the way of a video, not people.
 demo: all
 	@mkdir -p $(OUT)
-	$(BUILD)/bin/hornet detect --force --size 512x384 --score-thr 0.35 \
+	$(BUILD)/bin/hornet detect --force --size 384x288 --score-thr 0.6 \
 	  --weights tests/data/fixtures/cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth \
 	  --input "$(VIDEO)" --output $(OUT)/vtest.mp4 --json $(OUT)/vtest.jsonl
 

@@ -18,16 +18,28 @@ struct Subcommand {
   const char* name;
   const char* summary;
   int (*run)(int argc, char** argv);
+  bool computes;  // for longer than it takes to start
 };
 
 constexpr Subcommand kSubcommands[] = {
     {"detect", "find objects with masks in a video, in images or from a camera",
-     hornet::cli::run_detect},
+     hornet::cli::run_detect, true},
     {"forward", "write every tensor between an input and the result, by name",
-     hornet::cli::run_forward},
+     hornet::cli::run_forward, true},
     {"info", "say what a checkpoint holds: model, parameters, FLOPs, classes",
-     hornet::cli::run_info},
+     hornet::cli::run_info, false},
 };
+
+// OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
+// cores that costs more than the work itself (ten times on a busy two-core machine), and libgomp
+// reads the setting only when it is loaded: set it and start over, once.
+void limit_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "1000", 1);
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);  // returns only if it fails: then we spin
+}
 
 void print_help(std::ostream& out) {
   out << "HorNet " HORNET_VERSION
@@ -52,6 +64,7 @@ int run(int argc, char** argv) {
   }
   for (const Subcommand& command : kSubcommands) {
     if (name != command.name) continue;
+    if (command.computes) limit_spinning(argv);
     int code = 0;
     hornet::translate_errors([&] { code = command.run(argc - 1, argv + 1); });
     return code;
@@ -61,21 +74,9 @@ int run(int argc, char** argv) {
                           std::string("; expected detect, forward or info, see `hornet --help`"));
 }
 
-// OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
-// cores that costs more than the work itself (ten times on a busy two-core machine), and libgomp
-// reads the setting only when it is loaded: set it and start over, once.
-void limit_spinning(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("GOMP_SPINCOUNT", "1000", 1);
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) execv(self.c_str(), argv);  // returns only if it fails: then we spin
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  limit_spinning(argv);
   try {
     return run(argc, argv);
   } catch (const hornet::Error& error) {
