@@ -4,7 +4,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 OUT    ?= demo
-VIDEO   = $(shell cmake/bootstrap.sh --video)
+VIDEO  ?=
 
 .PHONY: all demo test install clean
 
@@ -14,12 +14,18 @@ all: $(BUILD)/build.ninja
 test: all
 	@cd $(BUILD) && ctest --output-on-failure
 
-# Random weights until a trained model is shipped: it shows the way of a video, not people.
+# Random weights until a trained model is shipped: it shows the way of a video, not people. Runs
+# again only when the program has changed.
 demo: all
 	@mkdir -p $(OUT)
+	@video="$(VIDEO)"; [ -n "$$video" ] || video=$$(cmake/bootstrap.sh --video) || exit 1; \
+	out=$(OUT)/vtest.mp4; \
+	if [ -f $$out ] && [ -z "$$(find $(BUILD)/bin/hornet $(BUILD)/lib -newer $$out)" ]; then \
+	  echo "$$out is up to date"; exit; fi; \
 	$(BUILD)/bin/hornet detect --force --size 384x288 --score-thr 0.6 \
 	  --weights tests/data/fixtures/cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth \
-	  --input "$(VIDEO)" --output $(OUT)/vtest.mp4 --json $(OUT)/vtest.jsonl
+	  --input "$$video" --output $$out --json $(OUT)/vtest.jsonl && \
+	echo "$$out, $(OUT)/vtest.jsonl, $(OUT)/run.json"
 
 install: all
 	@cmake --install $(BUILD) --prefix "$(PREFIX)"

@@ -54,6 +54,10 @@ std::vector<std::string> hornet_variant_names();
 // The published name of an architecture ("hornet_tiny_gf"), or "" if it is none of them.
 std::string variant_name(const HorNetOptions& options, FilterUse use);
 
+// Side of the square images that a classification model was trained on: 16 pixels for each row of
+// stage 2's learned filter (224 or 384), 224 without one.
+int64_t classification_size(const HorNetOptions& options);
+
 // Channels of stage i: base_dim * 2^i.
 int64_t stage_channels(const HorNetOptions& options, int64_t stage);
 

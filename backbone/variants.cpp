@@ -89,4 +89,9 @@ std::string variant_name(const HorNetOptions& options, FilterUse use) {
   return "";
 }
 
+int64_t classification_size(const HorNetOptions& options) {
+  const std::optional<FilterSize>& filter = options.stages[2].global_filter;
+  return filter ? 16 * filter->h : 224;
+}
+
 }  // namespace hornet

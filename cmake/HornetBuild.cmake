@@ -32,15 +32,18 @@ endforeach()
 # Defines the target hornet_torch and the variable HORNET_WITH_CUDA.
 macro(hornet_find_torch)
   find_package(LibTorch 2.11 REQUIRED)
+  # CMake leaves a LibTorch inside the source tree (.venv) out of the installed RPATH by itself.
+  list(APPEND CMAKE_INSTALL_RPATH "${LibTorch_ROOT_DIR}/lib")
   set(HORNET_WITH_CUDA OFF)
   if(NOT HORNET_CUDA STREQUAL "OFF")
     include(CheckLanguage)
     check_language(CUDA)
-    if(CMAKE_CUDA_COMPILER AND TARGET LibTorch::cuda)
+    hornet_cuda_version()
+    if(CMAKE_CUDA_COMPILER AND TARGET LibTorch::cuda AND HORNET_CUDA_VERSION VERSION_GREATER_EQUAL 12.8)
       set(HORNET_WITH_CUDA ON)
     elseif(HORNET_CUDA STREQUAL "ON")
-      message(FATAL_ERROR "HORNET_CUDA=ON needs nvcc (found: '${CMAKE_CUDA_COMPILER}') and a LibTorch "
-                          "with CUDA (found: ${LibTorch_ROOT_DIR}). Install them or use HORNET_CUDA=OFF.")
+      message(FATAL_ERROR "HORNET_CUDA=ON needs nvcc >= 12.8 (found: '${CMAKE_CUDA_COMPILER}' "
+                          "${HORNET_CUDA_VERSION}) and a LibTorch with CUDA (found: ${LibTorch_ROOT_DIR}). Install them or use HORNET_CUDA=OFF.")
     endif()
   endif()
   add_library(hornet_torch INTERFACE)
@@ -53,6 +56,18 @@ macro(hornet_find_torch)
     target_link_libraries(hornet_torch INTERFACE LibTorch::cuda CUDA::cudart)
   endif()
   message(STATUS "HorNet: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}, CUDA kernels: ${HORNET_WITH_CUDA}")
+endmacro()
+
+# The version of nvcc in HORNET_CUDA_VERSION, 0 without one. An older nvcc than 12.8 does not know
+# the newest architectures of the default list.
+macro(hornet_cuda_version)
+  set(HORNET_CUDA_VERSION 0)
+  if(CMAKE_CUDA_COMPILER)
+    execute_process(COMMAND "${CMAKE_CUDA_COMPILER}" --version OUTPUT_VARIABLE _nvcc ERROR_QUIET)
+    if(_nvcc MATCHES "release ([0-9]+\\.[0-9]+)")
+      set(HORNET_CUDA_VERSION ${CMAKE_MATCH_1})
+    endif()
+  endif()
 endmacro()
 
 # TORCH_CUDA_ARCH_LIST ("8.0;9.0;12.0+PTX"), the one place that names GPU architectures, in
@@ -104,10 +119,6 @@ function(hornet_library name)
   target_link_libraries(hornet_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_LINK_PRIVATE})
   hornet_compile_options(hornet_${name})
   install(TARGETS hornet_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(
-    DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/"
-    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/hornet/${name}"
-    FILES_MATCHING PATTERN "*.h" PATTERN "internal" EXCLUDE)
 endfunction()
 
 # hornet_use_torch_pch(target): reuse the precompiled <torch/torch.h> of hornet_backbone.

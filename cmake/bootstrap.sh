@@ -4,8 +4,8 @@
 #   cmake/bootstrap.sh           installs missing packages and LibTorch; prints LibTorch's prefix
 #   cmake/bootstrap.sh --video   prints the path of the demo's video, fetching it if need be
 #
-# LibTorch is taken from CMAKE_PREFIX_PATH, else from python3's own torch, else from a wheel in
-# .venv. Everything but the answer goes to stderr.
+# LibTorch is taken from CMAKE_PREFIX_PATH, else from .venv or python3's own torch, else a wheel is
+# installed in .venv. Everything but the answer goes to stderr.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,11 +66,15 @@ if [ "${1:-}" = --video ]; then video; exit; fi
 if is_debian; then
   need "${packages[@]}"
 else
-  for tool in c++ cmake ninja python3; do
-    command -v "$tool" >/dev/null || {
-      say "not a Debian machine and '$tool' is missing; please install: a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json, GoogleTest"
-      exit 1
-    }
+  missing=
+  for tool in c++ cmake ninja python3; do command -v "$tool" >/dev/null || missing+=" $tool"; done
+  for header in opencv2/dnn.hpp boost/program_options.hpp nlohmann/json.hpp gtest/gtest.h; do
+    echo "#include <$header>" | c++ -std=c++17 -isystem /usr/include/opencv4 \
+      -isystem /usr/local/include/opencv4 -fsyntax-only -x c++ - 2>/dev/null || missing+=" <$header>"
   done
+  if [ -n "$missing" ]; then
+    say "not a Debian machine, and missing:$missing; please install a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json and GoogleTest"
+    exit 1
+  fi
 fi
 libtorch

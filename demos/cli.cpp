@@ -3,6 +3,7 @@
 #include <hornet/backbone/error.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <sstream>
@@ -35,6 +36,15 @@ po::parsed_options parse_line(const po::options_description& options, int argc, 
                     "', every value needs its option");
   }
   return parsed;
+}
+
+// The file that an option names, whichever way it is spelled.
+std::optional<std::filesystem::path> file_of(const po::variables_map& values,
+                                             const std::string& option) {
+  if (!values.count(option) || values[option].as<std::string>() == "-") return std::nullopt;
+  std::error_code ignored;  // of a name that cannot exist: opening it will say so
+  const std::filesystem::path path = values[option].as<std::string>();
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
 }
 
 }  // namespace
@@ -94,6 +104,20 @@ cv::Size parse_size(const std::string& text, const std::string& option) {
                                        std::to_string(kLargestSide) + ", for example 1333x800");
   }
   return {width, height};
+}
+
+void check_distinct(const po::variables_map& values, const std::vector<std::string>& outputs,
+                    const std::vector<std::string>& inputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    std::vector<std::string> others(inputs);
+    others.insert(others.end(), outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i));
+    const auto output = file_of(values, outputs[i]);
+    for (const std::string& other : others) {
+      if (!output || output != file_of(values, other)) continue;
+      throw Error(ErrorCode::kUsage, values[outputs[i]].as<std::string>() + ": is both --" + other +
+                                         " and --" + outputs[i] + "; name another file");
+    }
+  }
 }
 
 void check_range(const po::variables_map& values, const std::string& option, double low,

@@ -8,6 +8,7 @@
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hornet::cli {
 
@@ -31,6 +32,11 @@ RuntimeOptions runtime_options(const po::variables_map& values);
 
 // "1333x800" as width 1333 and height 800; "224" as 224x224. Error(kUsage) below 32 pixels.
 cv::Size parse_size(const std::string& text, const std::string& option);
+
+// No file may be written twice, or be read and written: Error(kUsage) names the two options.
+// Options that are not given, and "-", are no files.
+void check_distinct(const po::variables_map& values, const std::vector<std::string>& outputs,
+                    const std::vector<std::string>& inputs);
 
 // Option values with a range: Error(kUsage) names the option, the range and what was given.
 void check_range(const po::variables_map& values, const std::string& option, double low,

@@ -51,20 +51,6 @@ Command command() {
   return command;
 }
 
-// No output may be the input, nor may both be one file.
-void check_distinct(const DetectJob& job) {
-  std::error_code ignored;
-  for (const fs::path& output : {job.output, fs::path(job.json)}) {
-    if (output.empty() || !fs::equivalent(job.input, output, ignored)) continue;
-    throw Error(ErrorCode::kUsage, output.string() + ": is the input; name another output");
-  }
-  const bool both = !job.output.empty() && !job.json.empty();
-  if (both && fs::absolute(job.output) == fs::absolute(job.json)) {
-    throw Error(ErrorCode::kUsage,
-                job.json + ": is both --output and --json; name a file for each");
-  }
-}
-
 DetectJob parse_job(const po::variables_map& values) {
   check_range(values, "score-thr", 0, 1);
   check_range(values, "batch-size", 1, 1024);
@@ -78,7 +64,7 @@ DetectJob parse_job(const po::variables_map& values) {
   if (job.output.empty() && job.json.empty()) {
     throw Error(ErrorCode::kUsage, "nothing to write: give --output, --json or both");
   }
-  check_distinct(job);
+  check_distinct(values, {"output", "json"}, {"input", "weights"});
   job.force = values["force"].as<bool>();
   job.allow_truncated = values["allow-truncated"].as<bool>();
   job.batch_size = values["batch-size"].as<int>();

@@ -18,7 +18,8 @@ bool has_image_extension(const fs::path& path) {
   static const char* const kExtensions[] = {".jpg", ".jpeg", ".png", ".bmp",
                                             ".tif", ".tiff", ".webp"};
   std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), ::tolower);
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
          std::end(kExtensions);
 }
@@ -58,11 +59,8 @@ class ImageRun {
         job_(job),
         paths_(list_images(job)),
         progress_({job.progress, "detect", static_cast<int64_t>(paths_.size()), "images"}) {
+    if (!job.json.empty()) json_.emplace(result_stream(job), detector.classes());
     prepare_outputs();
-    if (job.json == "-")
-      json_.emplace(ResultStream(std::cout), detector.classes());
-    else if (!job.json.empty())
-      json_.emplace(ResultStream(OutputFile(job.json, job.force)), detector.classes());
   }
 
   int run(RunReport& report) {
@@ -78,6 +76,7 @@ class ImageRun {
     report.counts = {{"images_in", static_cast<int64_t>(paths_.size())},
                      {"images_out", done_},
                      {"objects", objects_}};
+    report.stages = {load_time_, infer_time_, write_time_};
     report.warnings = failures_;
     if (interrupted()) return static_cast<int>(ErrorCode::kInterrupted);
     return failures_.empty() ? 0 : static_cast<int>(ErrorCode::kPartial);
@@ -115,7 +114,7 @@ class ImageRun {
     for (const cv::Mat& image : images) {
       if (!image.empty()) readable.push_back(image);
     }
-    const auto found = detector_(readable);
+    const auto found = infer(readable);
     size_t next = 0;
     for (size_t i = 0; i < paths.size(); ++i) {
       if (images[i].empty()) {
@@ -127,8 +126,14 @@ class ImageRun {
     }
   }
 
+  std::vector<std::vector<Instance>> infer(const std::vector<cv::Mat>& images) {
+    const StageTimer timer(infer_time_, static_cast<int64_t>(images.size()));
+    return detector_(images);
+  }
+
   // An empty image if it cannot be read and is one of several.
   cv::Mat load(const fs::path& path) {
+    const StageTimer timer(load_time_);
     try {
       return load_image(path);
     } catch (const Error& error) {
@@ -139,6 +144,7 @@ class ImageRun {
   }
 
   void write(const fs::path& path, cv::Mat& image, const std::vector<Instance>& found) {
+    const StageTimer timer(write_time_);
     if (json_) json_->write(image.size(), found);
     if (!job_.output.empty()) {
       draw(image, found, detector_.classes());
@@ -154,18 +160,26 @@ class ImageRun {
   Progress progress_;
   std::optional<CocoResultsWriter> json_;
   std::vector<std::string> failures_;
+  StageTime load_time_{"load"}, infer_time_{"infer"}, write_time_{"draw_write"};
   int64_t done_ = 0, objects_ = 0;
 };
 
 }  // namespace
 
 InputKind input_kind(const std::string& input) {
-  if (fs::is_directory(input)) return InputKind::kFolder;
+  std::error_code ignored;  // of a name that cannot exist: opening it will say so
+  if (fs::is_directory(input, ignored)) return InputKind::kFolder;
   if (has_image_extension(input)) return InputKind::kImage;
   const bool number =
-      !input.empty() && input.size() <= 3 && std::all_of(input.begin(), input.end(), ::isdigit);
-  if (number && !fs::exists(input)) return InputKind::kCamera;
+      !input.empty() && input.size() <= 3 &&
+      std::all_of(input.begin(), input.end(), [](unsigned char c) { return std::isdigit(c); });
+  if (number && !fs::exists(input, ignored)) return InputKind::kCamera;
   return InputKind::kVideo;
+}
+
+ResultStream result_stream(const DetectJob& job) {
+  if (job.json == "-") return ResultStream(std::cout);
+  return ResultStream(OutputFile(job.json, job.force));
 }
 
 int detect_in_images(Detector& detector, const DetectJob& job, RunReport& report) {

@@ -3,6 +3,7 @@
 
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/progress.h>
+#include <hornet/pipelines/result_writers.h>
 #include <hornet/pipelines/run_report.h>
 #include <hornet/pipelines/video.h>
 
@@ -27,6 +28,9 @@ enum class InputKind { kImage, kFolder, kVideo, kCamera };
 
 // What --input names: a folder, an image by its extension, a camera by its number, or a video.
 InputKind input_kind(const std::string& input);
+
+// Where --json goes: a new file, or stdout for "-".
+ResultStream result_stream(const DetectJob& job);
 
 // Both fill in the report (counts, stages, warnings) and return the exit code: 0, 6 if some images
 // failed, 130 after Ctrl-C. Outputs are complete under their names by then.

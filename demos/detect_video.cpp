@@ -16,11 +16,6 @@ VideoSource open_source(const DetectJob& job) {
   return VideoSource(job.input, job.range);
 }
 
-ResultStream result_stream(const DetectJob& job) {
-  if (job.json == "-") return ResultStream(std::cout);
-  return ResultStream(OutputFile(job.json, job.force));
-}
-
 }  // namespace
 
 int detect_in_video(Detector& detector, const DetectJob& job, RunReport& report) {

@@ -33,7 +33,7 @@ Command command() {
       "image", text("FILE"), "image, put through the official preprocessing of the model's task")(
       "size", text("WxH"),
       "with --image: size to resize to; default 1333x800 for detection, 2048x512 (HorNet-L "
-      "2560x640) for segmentation, 224 for classification")(
+      "2560x640) for segmentation, 224 or 384 for classification")(
       "mode", text("MODE"),
       "segmentation: whole, or slide in windows; default slide with --image, whole with --input")(
       "tile", po::value<int>()->value_name("N"), "slide: window size; default the model's own")(
@@ -144,7 +144,17 @@ ForwardOptions forward_options(const LoadedModel& model, const po::variables_map
   const std::string fallback = values.count("image") ? "slide" : "whole";
   const std::string mode = values.count("mode") ? values["mode"].as<std::string>() : fallback;
   ForwardOptions options;
-  if (mode == "whole") return options;
+  const bool segments = model.architecture.task == Task::kSegmentation;
+  if (!segments || mode == "whole") {
+    for (const char* name : {"tile", "stride"}) {
+      if (!values.count(name)) continue;
+      throw Error(ErrorCode::kUsage, std::string("--") + name +
+                                         ": is for segmentation with --mode " + "slide; this is " +
+                                         task_name(model.architecture.task) +
+                                         (segments ? " with --mode whole" : ""));
+    }
+    return options;
+  }
   options.slide = official_slide(model);
   if (values.count("tile")) options.slide->tile = values["tile"].as<int>();
   if (values.count("stride")) options.slide->stride = values["stride"].as<int>();
@@ -162,6 +172,7 @@ int run_forward(int argc, char** argv) {
   const auto values = parse(command(), argc, argv);
   if (!values) return 0;
   check_options(*values);
+  check_distinct(*values, {"output"}, {"input", "image", "weights"});
   OutputFile output((*values)["output"].as<std::string>(), (*values)["force"].as<bool>());
   const Runtime runtime(runtime_options(*values));
   LoadedModel model = load_model(weights::read((*values)["weights"].as<std::string>()),

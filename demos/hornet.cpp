@@ -5,6 +5,8 @@
 #include <hornet/pipelines/runtime.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -77,8 +79,13 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is a failed write, with its own message
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0 || !std::cout.flush()) {
+      throw hornet::Error(hornet::ErrorCode::kOutput, "cannot write the results to stdout");
+    }
+    return code;
   } catch (const hornet::Error& error) {
     std::cerr << "hornet: " << error.what() << '\n';
     return static_cast<int>(error.code());

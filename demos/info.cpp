@@ -41,9 +41,8 @@ cv::Size default_size(const Architecture& architecture) {
   if (architecture.task == Task::kDetection) return {1280, 800};
   if (architecture.task == Task::kSegmentation)
     return large ? cv::Size(2560, 640) : cv::Size(2048, 512);
-  const auto& filter = architecture.backbone.stages[2].global_filter;
-  const bool trained_at_384 = filter && filter->h == 24;
-  return trained_at_384 ? cv::Size(384, 384) : cv::Size(224, 224);
+  const int side = static_cast<int>(classification_size(architecture.backbone));
+  return {side, side};
 }
 
 void print_list() {

@@ -157,7 +157,6 @@ torch::nn::Module& as_module(AnyModel& model) {
 
 namespace {
 
-// Widths that no model can have are the file's fault.
 // A few small tensors with a wide first layer must not call for gigabytes: a model that has many
 // more parameters than the file has numbers is refused before it is built.
 void check_extent(const weights::File& file, const Architecture& architecture) {
@@ -167,10 +166,11 @@ void check_extent(const weights::File& file, const Architecture& architecture) {
   const int64_t needed = model_complexity(architecture, {64, 64}).parameters;
   if (needed <= kAlwaysFine || needed / 2 <= numbers) return;
   throw Error(ErrorCode::kWeights, file.path.string() + " holds " + std::to_string(numbers) +
-                                       " numbers, but its first tensors call for a model of " +
+                                       " numbers, but its stem calls for a model of " +
                                        std::to_string(needed) + " parameters");
 }
 
+// Widths that no model can have are the file's fault.
 AnyModel build_for(const weights::File& file, const Architecture& architecture) {
   check_extent(file, architecture);
   try {

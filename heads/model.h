@@ -15,6 +15,7 @@
 #include <hornet/heads/mask_rcnn.h>
 #include <hornet/heads/uper_net.h>
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -34,7 +35,7 @@ struct Architecture {
 };
 
 // "cascade_mask_rcnn_hornet_tiny_gf" for a published architecture; for others the name says what
-// differs: "cascade_mask_rcnn_hornet_dim8_2-3-18-2_gf14x8_7x4".
+// differs: "cascade_mask_rcnn_hornet_dim8_2-3-18-2_gf_14x8_7x4".
 std::string architecture_name(const Architecture& architecture);
 
 // The authors' published models by name, e.g. "hornet_tiny_gf",

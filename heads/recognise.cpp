@@ -4,6 +4,10 @@
 namespace hornet {
 namespace {
 
+// What is larger than this is no model but an attempt to exhaust memory.
+constexpr int64_t kWidest = 1 << 17, kWidestStem = 1 << 13, kLongestFilter = 1 << 12;
+constexpr int64_t kDeepest = 256, kHighestOrder = 14;
+
 // The state dict seen as names and shapes.
 class Keys {
  public:
@@ -11,15 +15,13 @@ class Keys {
 
   bool has(const std::string& key) const { return file_.tensors.count(key) > 0; }
 
-  // Size of dimension `dim` of a tensor that must be there.
-  int64_t size(const std::string& key, size_t dim) const {
+  // Size of dimension `dim` of a tensor that must be there, from 1 to `largest`.
+  int64_t size(const std::string& key, size_t dim, int64_t largest = kWidest) const {
     const auto found = file_.tensors.find(key);
     if (found == file_.tensors.end()) fail("lacks '" + key + "', which its other tensors call for");
     if (dim >= found->second.shape.size()) fail("has '" + key + "' with too few dimensions");
     const int64_t size = found->second.shape[dim];
-    // A width beyond this is no model but an attempt to exhaust memory.
-    constexpr int64_t kLargest = 1 << 20;
-    if (size < 1 || size > kLargest) fail("has '" + key + "' of size " + std::to_string(size));
+    if (size < 1 || size > largest) fail("has '" + key + "' of size " + std::to_string(size));
     return size;
   }
 
@@ -43,19 +45,23 @@ class Keys {
 std::optional<FilterSize> filter_size(const Keys& keys, const std::string& mixer) {
   const std::string key = mixer + ".complex_weight";
   if (!keys.has(key)) return std::nullopt;
-  return FilterSize{keys.size(key, 1), keys.size(key, 2)};
+  return FilterSize{keys.size(key, 1, kLongestFilter), keys.size(key, 2, kLongestFilter)};
 }
 
 HorNetOptions recognise_backbone(const Keys& keys, const std::string& prefix) {
   HorNetOptions options;
-  options.base_dim = keys.size(prefix + "downsample_layers.0.0.weight", 0);
-  options.in_channels = keys.size(prefix + "downsample_layers.0.0.weight", 1);
+  options.base_dim = keys.size(prefix + "downsample_layers.0.0.weight", 0, kWidestStem);
+  if (keys.size(prefix + "downsample_layers.0.0.weight", 1) != options.in_channels) {
+    keys.fail("has a stem for other than three colours");
+  }
   for (size_t i = 0; i < options.stages.size(); ++i) {
     const std::string stage = prefix + "stages." + std::to_string(i) + ".";
     StageOptions& out = options.stages[i];
     out.depth = keys.count(stage, ".gnconv.proj_in.weight");
     if (out.depth == 0) keys.fail("lacks '" + stage + "0.gnconv.proj_in.weight'");
     out.order = keys.count(stage + "0.gnconv.pws.", ".weight") + 1;
+    if (out.depth > kDeepest || out.order > kHighestOrder)
+      keys.fail("has too many blocks or too high an order");
     out.global_filter = filter_size(keys, stage + "0.gnconv.dwconv");
   }
   if (!keys.has(prefix + "stages.0.0.gamma1")) options.layer_scale_init = 0;

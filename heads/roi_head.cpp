@@ -47,7 +47,9 @@ torch::Tensor refine(const torch::Tensor& rois, const BboxOutputs& outputs, cons
 // Every (RoI, class) pair above the threshold is a candidate with that class' box.
 Detections select_detections(const torch::Tensor& scores, const torch::Tensor& boxes,
                              const RoiHeadOptions& options) {
-  const torch::Tensor candidates = (scores > options.score_threshold()).nonzero();
+  // In reduced precision a box can overflow; it is then nowhere.
+  const torch::Tensor finite = boxes.view({-1, scores.size(1), 4}).isfinite().all(2);
+  const torch::Tensor candidates = ((scores > options.score_threshold()) & finite).nonzero();
   const torch::Tensor roi = candidates.select(1, 0), label = candidates.select(1, 1);
   const torch::Tensor candidate_boxes = boxes.view({-1, scores.size(1), 4}).index({roi, label});
   const torch::Tensor candidate_scores = scores.index({roi, label});

@@ -9,6 +9,8 @@
 #include <hornet/heads/fcn_head.h>
 #include <hornet/heads/uper_head.h>
 
+#include <optional>
+
 namespace hornet {
 
 struct UperNetOptions {

@@ -83,8 +83,8 @@ torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_siz
 
 NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
                             const ForwardOptions& options, const Runtime& runtime) {
+  as_module(model.module).to(runtime.device());
   return runtime.run([&] {
-    as_module(model.module).to(runtime.device());
     const torch::Tensor images = input.input.to(runtime.device());
     Collector out;
     if (input.resized.defined()) out("resized_u8_rgb", input.resized);
@@ -118,19 +118,26 @@ ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options)
 SlideOptions official_slide(const LoadedModel& model) {
   SlideOptions slide;
   if (model.architecture.backbone.base_dim >= 192) slide = {640, 426};
-  const auto config = model.meta.entries.find("config");
-  if (config == model.meta.entries.end()) return slide;
-  // test_cfg's crop_size=(640, 640), stride=(426, 426), in a Python or a JSON spelling.
-  const auto number = [&](const char* key, int64_t& value) {
+  const auto entry = model.meta.entries.find("config");
+  if (entry == model.meta.entries.end()) return slide;
+  // test_cfg's mode='slide', crop_size=(640, 640), stride=(426, 426), in any order and in a Python
+  // or a JSON spelling.
+  constexpr size_t kNearby = 200;
+  const std::string& config = entry->second;
+  std::smatch mode;
+  if (!std::regex_search(config, mode, std::regex("mode['\"]?\\s*[:=]\\s*['\"]slide")))
+    return slide;
+  const auto position = static_cast<size_t>(mode.position());
+  const size_t start = position - std::min(position, kNearby);
+  const std::string nearby = config.substr(start, 2 * kNearby);
+  const auto number = [&](const char* key) -> int64_t {
     const std::regex pattern(std::string(key) + "['\"]?\\s*[:=]\\s*[\\[(]\\s*(\\d{2,5})\\b");
     std::smatch match;
-    const size_t start = config->second.rfind("test_cfg");
-    const std::string text = start == std::string::npos ? "" : config->second.substr(start, 4096);
-    if (std::regex_search(text, match, pattern)) value = std::stoll(match[1]);
+    return std::regex_search(nearby, match, pattern) ? std::stoll(match[1]) : 0;
   };
-  number("crop_size", slide.tile);
-  number("stride", slide.stride);
-  return slide;
+  const SlideOptions trained = {number("crop_size"), number("stride")};
+  const bool usable = trained.tile >= 32 && trained.stride >= 1 && trained.stride <= trained.tile;
+  return usable ? trained : slide;
 }
 
 PreprocessOptions official_preprocess(const LoadedModel& model) {
@@ -142,7 +149,8 @@ PreprocessOptions official_preprocess(const LoadedModel& model) {
       return segmentation_preprocess({4 * tile, tile});
     }
     default:
-      return classification_preprocess();
+      return classification_preprocess(
+          static_cast<int>(classification_size(model.architecture.backbone)));
   }
 }
 

@@ -2,7 +2,7 @@
 // or a new device is checked against the authors' code.
 //
 //   hornet::ForwardInput input{tensor, {323, 517}, {342, 548}, {}};
-//   for (auto& [name, value] : hornet::forward_stages(model, input, runtime)) ...
+//   for (auto& [name, value] : hornet::forward_stages(model, input, {}, runtime)) ...
 //
 // Names and shapes are listed in the README.
 #pragma once
@@ -11,6 +11,7 @@
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/runtime.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>

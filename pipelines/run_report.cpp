@@ -68,8 +68,7 @@ ordered_json to_json(const RunReport& report) {
            {{"host_bytes", or_null(peak_host_bytes())},
             {"device_bytes", or_null(report.peak_device_bytes)}}},
           {"images", images_json(report.images)},
-          {"warnings", ordered_json(report.warnings)},
-          {"error", or_null(report.error)}};
+          {"warnings", ordered_json(report.warnings)}};
 }
 
 void write_report(OutputFile file, const RunReport& report) {

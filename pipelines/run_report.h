@@ -5,13 +5,15 @@
 //    "counts": {"frames_in": 795, "frames_out": 795, "objects": 9120},
 //    "stages": {"decode": {"total_ms": 2210.5, "count": 795, "mean_ms": 2.78}, ...},
 //    "peak_memory": {"host_bytes": 912261120, "device_bytes": null},
-//    "images": null, "warnings": [], "error": null}
+//    "images": null, "warnings": []}
 //
-// Every key is always there. What does not apply or is not known is null, never 0.
+// A run that fails writes no report: its one line on stderr and its exit code say why. Every key is
+// always there. What does not apply or is not known is null, never 0.
 #pragma once
 
 #include <hornet/pipelines/output_guard.h>
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,8 +30,28 @@ struct StageTime {
   int64_t count = 0;
 };
 
+// Adds the time that it lives to a stage.
+class StageTimer {
+ public:
+  explicit StageTimer(StageTime& stage, int64_t count = 1)
+      : stage_(stage), count_(count), began_(std::chrono::steady_clock::now()) {}
+  ~StageTimer() {
+    const std::chrono::duration<double, std::milli> spent =
+        std::chrono::steady_clock::now() - began_;
+    stage_.total_ms += spent.count();
+    stage_.count += count_;
+  }
+  StageTimer(const StageTimer&) = delete;
+  StageTimer& operator=(const StageTimer&) = delete;
+
+ private:
+  StageTime& stage_;
+  int64_t count_;
+  std::chrono::steady_clock::time_point began_;
+};
+
 struct RunReport {
-  std::string status;   // "ok", "partial", "interrupted", "failed"
+  std::string status;   // "ok", "partial", "interrupted"
   std::string command;  // "detect"
   nlohmann::ordered_json arguments = nlohmann::ordered_json::object();
   std::vector<std::pair<std::string, std::string>> versions;
@@ -40,7 +62,6 @@ struct RunReport {
   std::optional<int64_t> peak_device_bytes;
   std::vector<std::string> images;  // file names; the first has image_id 1
   std::vector<std::string> warnings;
-  std::optional<std::string> error;
 };
 
 // The largest resident size that this process has had, in bytes.

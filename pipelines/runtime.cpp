@@ -6,6 +6,7 @@
 #include <hornet/pipelines/runtime.h>
 #include <torch/cuda.h>
 
+#include <filesystem>
 #include <new>
 #include <opencv2/core.hpp>
 
@@ -116,6 +117,8 @@ void translate_errors(const std::function<void()>& body) {
     throw Error(ErrorCode::kRuntime, what);
   } catch (const std::bad_alloc& error) {
     out_of_memory(error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw Error(ErrorCode::kInput, error.path1().string() + ": " + error.code().message());
   } catch (const cv::Exception& error) {
     if (error.code == cv::Error::StsNoMem) out_of_memory(first_line(error.err));
     throw Error(ErrorCode::kRuntime, "OpenCV: " + first_line(error.err));

@@ -49,8 +49,8 @@ class Runtime {
   c10::optional<torch::ScalarType> reduced_;
 };
 
-// Runs `body`; what LibTorch, OpenCV or the allocator throw becomes a hornet::Error with the first
-// line of their message.
+// Runs `body`; what LibTorch, OpenCV, the allocator or the file system throw becomes a
+// hornet::Error with the first line of their message.
 void translate_errors(const std::function<void()>& body);
 
 }  // namespace hornet

@@ -2,7 +2,6 @@
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/pipelines/video_detection.h>
 
-#include <chrono>
 #include <thread>
 
 namespace hornet {
@@ -11,26 +10,6 @@ namespace {
 struct FrameResult {
   Frame frame;
   std::vector<Instance> instances;
-};
-
-// Adds the time that it lives to a stage.
-class Timer {
- public:
-  Timer(StageTime& stage, int64_t count)
-      : stage_(stage), count_(count), began_(std::chrono::steady_clock::now()) {}
-  ~Timer() {
-    const std::chrono::duration<double, std::milli> spent =
-        std::chrono::steady_clock::now() - began_;
-    stage_.total_ms += spent.count();
-    stage_.count += count_;
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- private:
-  StageTime& stage_;
-  int64_t count_;
-  std::chrono::steady_clock::time_point began_;
 };
 
 class VideoRun {
@@ -73,7 +52,7 @@ class VideoRun {
     while (!interrupted()) {
       std::optional<Frame> frame;
       {
-        const Timer timer(decode_time_, 1);
+        const StageTimer timer(decode_time_, 1);
         frame = source_.read();
       }
       if (!frame) {
@@ -100,7 +79,7 @@ class VideoRun {
     for (const Frame& frame : batch) images.push_back(frame.bgr);
     std::vector<std::vector<Instance>> found;
     {
-      const Timer timer(infer_time_, static_cast<int64_t>(batch.size()));
+      const StageTimer timer(infer_time_, static_cast<int64_t>(batch.size()));
       found = detector_(images);
     }
     for (size_t i = 0; i < batch.size(); ++i) {
@@ -120,7 +99,7 @@ class VideoRun {
   }
 
   void write(FrameResult& result) {
-    const Timer timer(write_time_, 1);
+    const StageTimer timer(write_time_, 1);
     if (outputs_.json != nullptr) outputs_.json->write(result.frame.info, result.instances);
     if (outputs_.video != nullptr) {
       draw(result.frame.bgr, result.instances, detector_.classes());

@@ -1,6 +1,5 @@
-#include "heads/ops/nms.h"
-
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <hornet/heads/ops/nms.h>
 #include <torch/library.h>
 
 namespace hornet::ops {

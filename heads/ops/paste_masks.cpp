@@ -1,6 +1,5 @@
-#include "heads/ops/paste_masks.h"
-
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <hornet/heads/ops/paste_masks.h>
 #include <torch/library.h>
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // One pixel of a pasted mask, for the CPU and the CUDA kernel alike, in float32.
 #pragma once
 
+#include <hornet/heads/ops/host_device.h>
+
 #include <cmath>
 #include <cstdint>
-
-#include "heads/ops/host_device.h"
 
 namespace hornet::ops {
 

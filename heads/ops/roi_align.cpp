@@ -1,6 +1,5 @@
-#include "heads/ops/roi_align.h"
-
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <hornet/heads/ops/roi_align.h>
 #include <torch/library.h>
 
 namespace hornet::ops {

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <c10/util/ArrayRef.h>
+#include <hornet/heads/ops/host_device.h>
 
 #include <cmath>
 #include <cstdint>
-
-#include "heads/ops/host_device.h"
 
 namespace hornet::ops {
 

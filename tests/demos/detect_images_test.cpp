@@ -83,6 +83,9 @@ TEST_F(ProgramDetectsInImages, OfAFolderEvenIfOneIsBroken) {
   EXPECT_EQ(report["counts"]["images_out"], 3);
   EXPECT_EQ(report["images"][3], (json{{"id", 4}, {"file_name", "d.bmp"}}));
   EXPECT_EQ(report["warnings"].size(), 1u);
+  EXPECT_EQ(report["stages"]["load"]["count"], 4);
+  EXPECT_EQ(report["stages"]["infer"]["count"], 3);
+  EXPECT_EQ(report["stages"]["draw_write"]["count"], 3);
 }
 
 TEST_F(ProgramDetectsInImages, OfAFolderInBatchesWithTheReportBesideThem) {
@@ -109,7 +112,9 @@ TEST_F(ProgramDetectsInImages, AndRefusesWhatItCannotReadOrWrite) {
       {line(path("in.png"), {"--output", path("out.png")}), 7, {path("out.png"), "--force"}},
       {line(path("in.png"), {"--output", path("x.gif")}), 2, {path("x.gif"), ".png"}},
       {line(path("in.png"), {"--output", path("x.mp4")}), 2, {path("x.mp4"), ".png"}},
-      {line(path("none"), {"--output", path("none")}), 2, {path("none"), "is the input"}}};
+      {line(path("none"), {"--output", path("none")}),
+       2,
+       {path("none"), "is both --input and --output"}}};
   std::vector<Arguments> lines;
   for (const auto& refused : cases) lines.push_back(std::get<0>(refused));
   const auto outcomes = run_all(lines);

@@ -137,8 +137,12 @@ TEST_F(ProgramDetectsInVideo, AndOverwritesOnlyWithForce) {
 TEST_F(ProgramDetectsInVideo, AndNeverOverwritesItsInputOrItsResults) {
   const std::string before = read_file(path("in.avi"));
   expect_error(run_hornet(line({"--output", path("in.avi"), "--force"})), 2,
-               {path("in.avi"), "is the input"});
+               {path("in.avi"), "is both --input and --output"});
+  expect_error(run_hornet(line({"--output", path("out.avi"), "--json", path("./out.avi")})), 2,
+               {"is both --output and --json"});
   EXPECT_EQ(read_file(path("in.avi")), before);
+  expect_error(run_hornet(line({"--json", detector_checkpoint(), "--force"})), 2,
+               {"is both --weights and --json"});
   expect_clean(run_hornet(line({"--json", path("run.json"), "--max-frames", "4", "--force"})));
   EXPECT_FALSE(results("run.json").empty());
   EXPECT_EQ(read_json(path("run-2.json"))["counts"]["frames_in"], 4);

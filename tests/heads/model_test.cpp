@@ -189,9 +189,22 @@ TEST(Recognise, RefusesAbsurdSizes) {
                   "of size 1099511627776");
   expect_contains(with_size("backbone.downsample_layers.0.0.weight", 0, 0), "of size 0");
   expect_contains(with_size("decode_head.conv_seg.weight", 0, int64_t{1} << 21), "conv_seg");
+  expect_contains(with_size("backbone.downsample_layers.0.0.weight", 1, 4), "three colours");
   weights::File flat = file;
   flat.tensors.at("backbone.downsample_layers.0.0.weight").shape.clear();
   expect_contains(recognition_error(flat), "too few dimensions");
+}
+
+TEST(LoadModel, RefusesModelsMuchLargerThanTheFile) {
+  weights::File file = fixture("hornet_base_7x7_s3");
+  file.tensors.at("downsample_layers.0.0.weight").shape[0] = 4096;
+  try {
+    load_model(file);
+    FAIL() << "a model of a few hundred billion parameters was built";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kWeights);
+    expect_contains(error.what(), "calls for a model of");
+  }
 }
 
 TEST(LoadModel, IsStrictUnlessToldOtherwise) {

@@ -51,6 +51,28 @@ INSTANTIATE_TEST_SUITE_P(Files, RoundTrip,
                          ::testing::Values("zip.pth", "dtypes.pth", "views.pth", "training.pth",
                                            "mmcv.pth", "mmengine.pth", "small.safetensors"));
 
+// The wheel that LibTorch came from has a Python next to it; a bare LibTorch has not.
+TEST(RoundTrip, TorchLoadsWhatItWrites) {
+  const std::string python = HORNET_TORCH_PYTHON;
+  if (python.empty()) GTEST_SKIP() << "no Python with torch";
+  const TemporaryFolder folder;
+  const File file = read(checkpoint("dtypes.pth"));
+  write_pth(folder / "written.pth", file.tensors, file.meta);
+  std::ofstream(folder / "check.py")
+      << "import sys, torch\n"
+         "written = torch.load(sys.argv[1], weights_only=True)['state_dict']\n"
+         "original = torch.load(sys.argv[2], weights_only=True)\n"
+         "original = original.get('state_dict', original)\n"
+         "assert set(written) == set(original), set(written) ^ set(original)\n"
+         "for name, tensor in written.items():\n"
+         "    assert tensor.dtype == original[name].dtype and torch.equal(tensor, "
+         "original[name])\n";
+  const std::string command = "'" + python + "' '" + (folder / "check.py").string() + "' '" +
+                              (folder / "written.pth").string() + "' '" +
+                              checkpoint("dtypes.pth").string() + "'";
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+}
+
 TEST(RoundTrip, AlignsWhatItWrites) {
   const TemporaryFolder folder;
   const File file = read(checkpoint("dtypes.pth"));

@@ -1,10 +1,9 @@
 // RoIAlign is linear in the features, and the two ops are each other's transpose: each one's
 // gradient is the other, to any order. RoIs get no gradient.
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <hornet/heads/ops/roi_align.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
-
-#include "heads/ops/roi_align.h"
 
 namespace hornet::ops {
 namespace {

@@ -1,11 +1,10 @@
 #include <ATen/ATen.h>
+#include <hornet/heads/ops/box_iou.h>
+#include <hornet/heads/ops/checks.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
-
-#include "heads/ops/box_iou.h"
-#include "heads/ops/checks.h"
 
 namespace hornet::ops {
 namespace {

@@ -1,11 +1,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <hornet/heads/ops/checks.h>
+#include <hornet/heads/ops/paste_masks_sample.h>
 #include <torch/library.h>
 
 #include <vector>
-
-#include "heads/ops/checks.h"
-#include "heads/ops/paste_masks_sample.h"
 
 namespace hornet::ops {
 namespace {

@@ -2,13 +2,12 @@
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
+#include <hornet/heads/ops/checks.h>
+#include <hornet/heads/ops/roi_align_sample.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
-
-#include "heads/ops/checks.h"
-#include "heads/ops/roi_align_sample.h"
 
 namespace hornet::ops {
 namespace {

@@ -5,12 +5,11 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <hornet/heads/ops/box_iou.h>
+#include <hornet/heads/ops/checks.h>
 #include <torch/library.h>
 
 #include <algorithm>
-
-#include "heads/ops/box_iou.h"
-#include "heads/ops/checks.h"
 
 namespace hornet::ops {
 namespace {

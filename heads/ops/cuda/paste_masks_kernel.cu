@@ -2,12 +2,11 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+#include <hornet/heads/ops/checks.h>
+#include <hornet/heads/ops/paste_masks_sample.h>
 #include <torch/library.h>
 
 #include <algorithm>
-
-#include "heads/ops/checks.h"
-#include "heads/ops/paste_masks_sample.h"
 
 namespace hornet::ops {
 namespace {
