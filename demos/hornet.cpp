@@ -54,6 +54,16 @@ void print_help(std::ostream& out) {
   out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
 }
 
+// "detect, forward or info".
+std::string command_names() {
+  constexpr size_t kCount = std::size(kSubcommands);
+  std::string names;
+  for (size_t i = 0; i < kCount; ++i) {
+    names += std::string(i == 0 ? "" : i + 1 < kCount ? ", " : " or ") + kSubcommands[i].name;
+  }
+  return names;
+}
+
 int run(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name == "--help" || name == "-h" || name == "help") {
@@ -73,7 +83,7 @@ int run(int argc, char** argv) {
   }
   throw hornet::Error(hornet::ErrorCode::kUsage,
                       (name.empty() ? "no command given" : "there is no command '" + name + "'") +
-                          std::string("; expected detect, forward or info, see `hornet --help`"));
+                          "; expected " + command_names() + ", see `hornet --help`");
 }
 
 }  // namespace

@@ -72,6 +72,28 @@ void forward_segmentor(UperNet& model, const torch::Tensor& images, const Forwar
   out("labels", images.size(0) == 1 ? typed.squeeze(0) : typed);
 }
 
+// The part of a configuration around test_cfg's mode='slide', which has crop_size=(640, 640) and
+// stride=(426, 426) beside it in any order, in a Python or a JSON spelling; "" without one. Short,
+// since matching a regular expression takes stack in proportion to the text, and this one is from a
+// stranger.
+std::string around_slide_mode(const std::string& config) {
+  constexpr size_t kNearby = 200;
+  static const std::regex mode("mode['\"]?\\s*[:=]\\s*['\"]slide['\"]");
+  for (size_t at = config.find("slide"); at != std::string::npos;
+       at = config.find("slide", at + 1)) {
+    const std::string nearby = config.substr(at - std::min(at, kNearby), 2 * kNearby);
+    if (std::regex_search(nearby, mode)) return nearby;
+  }
+  return "";
+}
+
+// 640 of "key=(640, 640)"; 0 if the key is not there.
+int64_t first_of_pair(const std::string& text, const std::string& key) {
+  const std::regex pattern(key + "['\"]?\\s*[:=]\\s*[\\[(]\\s*(\\d{2,5})\\b");
+  std::smatch match;
+  return std::regex_search(text, match, pattern) ? std::stoll(match[1]) : 0;
+}
+
 }  // namespace
 
 torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_size,
@@ -118,24 +140,11 @@ ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options)
 SlideOptions official_slide(const LoadedModel& model) {
   SlideOptions slide;
   if (model.architecture.backbone.base_dim >= 192) slide = {640, 426};
-  const auto entry = model.meta.entries.find("config");
-  if (entry == model.meta.entries.end()) return slide;
-  // test_cfg's mode='slide', crop_size=(640, 640), stride=(426, 426), in any order and in a Python
-  // or a JSON spelling.
-  constexpr size_t kNearby = 200;
-  const std::string& config = entry->second;
-  std::smatch mode;
-  if (!std::regex_search(config, mode, std::regex("mode['\"]?\\s*[:=]\\s*['\"]slide")))
-    return slide;
-  const auto position = static_cast<size_t>(mode.position());
-  const size_t start = position - std::min(position, kNearby);
-  const std::string nearby = config.substr(start, 2 * kNearby);
-  const auto number = [&](const char* key) -> int64_t {
-    const std::regex pattern(std::string(key) + "['\"]?\\s*[:=]\\s*[\\[(]\\s*(\\d{2,5})\\b");
-    std::smatch match;
-    return std::regex_search(nearby, match, pattern) ? std::stoll(match[1]) : 0;
-  };
-  const SlideOptions trained = {number("crop_size"), number("stride")};
+  const auto config = model.meta.entries.find("config");
+  if (config == model.meta.entries.end()) return slide;
+  const std::string nearby = around_slide_mode(config->second);
+  const SlideOptions trained = {first_of_pair(nearby, "crop_size"),
+                                first_of_pair(nearby, "stride")};
   const bool usable = trained.tile >= 32 && trained.stride >= 1 && trained.stride <= trained.tile;
   return usable ? trained : slide;
 }
