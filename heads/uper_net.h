@@ -8,6 +8,7 @@
 
 #include <hornet/heads/fcn_head.h>
 #include <hornet/heads/uper_head.h>
+#include <hornet/heads/windows.h>
 
 #include <optional>
 
@@ -19,15 +20,6 @@ struct UperNetOptions {
   UperHeadOptions decode;
   std::optional<FcnHeadOptions> auxiliary;  // on the third map; set from the start
 };
-
-// Square windows of `tile` pixels, one every `stride` pixels, the last one shifted back inside.
-struct SlideOptions {
-  int64_t tile = 512;
-  int64_t stride = 341;
-};
-
-// First pixel of each window along one axis of an image; one window at 0 if it is smaller.
-std::vector<int64_t> window_starts(int64_t image, const SlideOptions& options);
 
 class UperNetImpl : public torch::nn::Module {
  public:
