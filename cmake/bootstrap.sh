@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 torch_version=2.11.0
 packages=(g++ cmake ninja-build ccache pkg-config libopencv-dev libboost-program-options-dev
-          nlohmann-json3-dev libgtest-dev python3-venv)
+          nlohmann-json3-dev libgtest-dev libgdal-dev python3-venv)
 
 say() { echo "hornet: $*" >&2; }
 
@@ -68,12 +68,12 @@ if is_debian; then
 else
   missing=
   for tool in c++ cmake ninja python3; do command -v "$tool" >/dev/null || missing+=" $tool"; done
-  for header in opencv2/dnn.hpp boost/program_options.hpp nlohmann/json.hpp gtest/gtest.h; do
+  for header in gdal_priv.h opencv2/dnn.hpp boost/program_options.hpp nlohmann/json.hpp gtest/gtest.h; do
     echo "#include <$header>" | c++ -std=c++17 -isystem /usr/include/opencv4 \
-      -isystem /usr/local/include/opencv4 -fsyntax-only -x c++ - 2>/dev/null || missing+=" <$header>"
+      -isystem /usr/local/include/opencv4 -isystem /usr/include/gdal -fsyntax-only -x c++ - 2>/dev/null || missing+=" <$header>"
   done
   if [ -n "$missing" ]; then
-    say "not a Debian machine, and missing:$missing; please install a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json and GoogleTest"
+    say "not a Debian machine, and missing:$missing; please install a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json, GDAL >= 3.6 and GoogleTest"
     exit 1
   fi
 fi

@@ -123,5 +123,64 @@ TEST(Draw, SurvivesTinyFramesAndMasksBeyondThem) {
   }
 }
 
+TEST(Draw, SizesLettersByTheReferenceSide) {
+  DrawOptions options;
+  options.boxes = false;
+  options.reference_side = 1440;
+  cv::Mat frame = gray().clone();
+  draw(frame, {instance_at({300, 200, 40, 40})}, coco(), options);
+  cv::Mat large(1440, 1440, CV_8UC3, cv::Scalar(90, 90, 90));
+  const cv::Mat before = large.clone();
+  options.reference_side = 0;
+  draw(large, {instance_at({300, 200, 40, 40})}, coco(), options);
+  EXPECT_EQ(changed(gray(), frame).size(), changed(before, large).size());
+}
+
+// Ellipses of all sizes, many of them across the borders of strips, from top to bottom.
+std::vector<Instance> ellipses(cv::Size image, int count) {
+  cv::RNG rng(5);
+  std::vector<Instance> list;
+  for (int i = 0; i < count; ++i) {
+    const cv::Size size(rng.uniform(4, 120), rng.uniform(4, i % 5 == 0 ? 250 : 60));
+    const int y = i * (image.height - 1) / (count - 1);
+    const cv::Rect box = cv::Rect({rng.uniform(0, image.width), y}, size) & cv::Rect({}, image);
+    Instance one = instance_at(box, i % 80);
+    one.score = 0.2f + 0.001f * static_cast<float>(rng.uniform(0, 800));
+    if (i % 3 == 0 && box.height > 1) one.box += cv::Point2f(0, 0.5f), one.box.height -= 0.5f;
+    one.mask = {box, cv::Mat::zeros(box.size(), CV_8UC1)};
+    cv::ellipse(one.mask.pixels, {cv::Point2f(box.size()) / 2, cv::Size2f(box.size()), 0}, 1, -1);
+    list.push_back(one);
+  }
+  return list;
+}
+
+TEST(StripPainter, PaintsThePixelsOfTheWholeImage) {
+  cv::Mat image(1100, 321, CV_8UC3);
+  cv::randu(image, 0, 256);
+  const std::vector<Instance> objects = ellipses(image.size(), 80);
+  for (const int strip : {64, 256, 2000}) {
+    for (const int side : {0, 700}) {
+      DrawOptions options;
+      options.reference_side = side;
+      cv::Mat expected = image.clone();
+      draw(expected, objects, coco(), options);
+      cv::Mat painted(image.size(), CV_8UC3, cv::Scalar::all(0));
+      int next = 0;
+      StripPainter painter(window_source(image), coco(), options, strip,
+                           [&](const cv::Rect& where, const cv::Mat& bgr) {
+                             EXPECT_EQ(where.y, next);
+                             EXPECT_EQ(where.height, std::min(strip, image.rows - next));
+                             next = where.br().y;
+                             bgr.copyTo(painted(where));
+                           });
+      for (size_t i = 0; i < objects.size(); ++i) {
+        painter.add({objects[i]}, i + 1 < objects.size() ? objects[i + 1].mask.region.y : 1100);
+      }
+      EXPECT_EQ(next, image.rows);
+      EXPECT_EQ(cv::norm(painted, expected, cv::NORM_INF), 0) << strip << " " << side;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hornet

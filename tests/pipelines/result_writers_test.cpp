@@ -97,6 +97,22 @@ TEST_F(ResultWriters, CocoResultsAreAnArrayWithRunningIds) {
   EXPECT_EQ(writer.objects_written(), 3);
 }
 
+TEST_F(ResultWriters, CocoResultsOfOneImageMayComeInParts) {
+  std::ostringstream text;
+  CocoResultsWriter writer(ResultStream(text), classes_);
+  writer.write({2, 2}, {});
+  writer.add({2, 2}, {instance(0), instance(1)});
+  writer.add({2, 2}, {});
+  writer.add({2, 2}, {instance(2)});
+  EXPECT_EQ(writer.write({2, 2}, {instance(3)}), 2);
+  writer.finish();
+  const auto results = read_coco_results(text.str());
+  ASSERT_EQ(results.size(), 4u);
+  EXPECT_EQ(results[2].image_id, 1);
+  EXPECT_EQ(results[2].category_id, 3);
+  EXPECT_EQ(results[3].image_id, 2);
+}
+
 TEST_F(ResultWriters, CocoResultsOfNothingAreAnEmptyArray) {
   std::ostringstream text;
   CocoResultsWriter writer(ResultStream(text), classes_);

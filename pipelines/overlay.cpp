@@ -1,0 +1,99 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/label_reader.h>
+#include <hornet/pipelines/overlay.h>
+#include <hornet/pipelines/raster_writer.h>
+
+#include <algorithm>
+#include <cctype>
+#include <functional>
+#include <opencv2/imgcodecs.hpp>
+
+namespace hornet {
+namespace {
+
+constexpr int kStrip = RasterWriter::kBlock;
+constexpr int64_t kMaxPixelsInMemory = int64_t{1} << 28;
+
+using UseStrip = std::function<void(const cv::Rect& where, const cv::Mat& bgr)>;
+
+void for_each_strip(RasterReader& image, LabelReader& labels, const Palette& palette,
+                    double opacity, const UseStrip& use) {
+  const cv::Size size = image.size();
+  for (int y = 0; y < size.height; y += kStrip) {
+    const cv::Rect where(0, y, size.width, std::min(kStrip, size.height - y));
+    cv::Mat bgr = image.read(where).bgr;
+    blend_labels(bgr, labels.read(where), palette, opacity);
+    use(where, bgr);
+  }
+}
+
+bool is_tiff(const std::filesystem::path& name) {
+  std::string extension = name.extension().string();
+  for (char& letter : extension) letter = static_cast<char>(std::tolower(uint8_t(letter)));
+  return extension == ".tif" || extension == ".tiff";
+}
+
+[[noreturn]] void fail_output(const std::filesystem::path& name, const std::string& what) {
+  throw Error(ErrorCode::kOutput, name.string() + ": " + what);
+}
+
+void check_image_file(const std::filesystem::path& name, cv::Size size) {
+  const int64_t pixels = int64_t{size.width} * size.height;
+  if (pixels > kMaxPixelsInMemory) {
+    fail_output(name, "an image of " + std::to_string(size.width) + " x " +
+                          std::to_string(size.height) +
+                          " pixels is too large for this format; name a .tif file");
+  }
+  if (!cv::haveImageWriter(name.string())) {
+    fail_output(name, "no known image format; name a .tif, .png or .jpg file");
+  }
+}
+
+void write_image(const std::filesystem::path& output, const std::filesystem::path& name,
+                 const cv::Mat& canvas) {
+  std::string cause;
+  try {
+    if (cv::imwrite(output.string(), canvas)) return;
+  } catch (const cv::Exception& error) {
+    cause = " (" + error.err + ")";
+  }
+  fail_output(name, "an image of " + std::to_string(canvas.cols) + " x " +
+                        std::to_string(canvas.rows) + " pixels cannot be written" + cause +
+                        "; free some space, or name a .tif file");
+}
+
+}  // namespace
+
+void write_overlay(RasterReader& image, const std::filesystem::path& labels, const Palette& palette,
+                   const std::filesystem::path& output, const std::filesystem::path& name,
+                   const Georeference& georeference, const OverlayOptions& options) {
+  const cv::Size size = image.size();
+  LabelReader reader(labels);
+  if (reader.size() != size) {
+    reader.fail("has " + std::to_string(reader.size().width) + " x " +
+                std::to_string(reader.size().height) + " pixels, expected " +
+                std::to_string(size.width) + " x " + std::to_string(size.height) +
+                " as in the image");
+  }
+  if (!is_tiff(name)) {
+    check_image_file(name, size);
+    cv::Mat canvas(size, CV_8UC3);
+    for_each_strip(image, reader, palette, options.opacity,
+                   [&](const cv::Rect& where, const cv::Mat& bgr) { bgr.copyTo(canvas(where)); });
+    return write_image(output, name, canvas);
+  }
+  RasterFormat format;
+  format.size = size;
+  format.bands = 3;
+  RasterWriter writer(output, format, georeference);
+  for_each_strip(image, reader, palette, options.opacity,
+                 [&](const cv::Rect& where, const cv::Mat& bgr) {
+                   std::vector<cv::Mat> planes;
+                   cv::split(bgr, planes);
+                   writer.write(where, {planes[2], planes[1], planes[0]});
+                 });
+  writer.build_overviews();
+  writer.close();
+}
+
+}  // namespace hornet

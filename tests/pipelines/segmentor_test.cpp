@@ -1,0 +1,180 @@
+// The segmentor on fixture models, against the heads' own whole and slide modes.
+#include <gtest/gtest.h>
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/segmentor.h>
+#include <torch/torch.h>
+
+#include <opencv2/imgproc.hpp>
+
+namespace hornet {
+namespace {
+
+const std::string kFixtures = std::string(HORNET_TEST_DATA) + "/fixtures/";
+const std::string kModel = kFixtures + "upernet_hornet_tiny_gf_s2/model.pth";
+
+// Smooth colours with edges, the same every time.
+cv::Mat picture(cv::Size size) {
+  cv::Mat noise(size.height / 8 + 2, size.width / 8 + 2, CV_8UC3), image;
+  cv::RNG(5).fill(noise, cv::RNG::UNIFORM, 0, 256);
+  cv::resize(noise, image, size, 0, 0, cv::INTER_CUBIC);
+  cv::rectangle(image, {size.width / 3, size.height / 4, 40, 30}, {20, 200, 90}, cv::FILLED);
+  return image;
+}
+
+// What the model itself gives in slide or whole mode: [C,H,W].
+torch::Tensor logits_of(const cv::Mat& image, const ForwardOptions& options) {
+  LoadedModel model = load_model(weights::read(kModel));
+  const ForwardInput input = forward_input(image, segmentation_preprocess(image.size()));
+  for (const auto& [name, value] :
+       forward_stages(model, input, options, Runtime({"cpu", "fp32"}))) {
+    if (name == "ori_logits") return value[0];
+  }
+  return {};
+}
+
+cv::Mat as_labels(const torch::Tensor& scores) {
+  const torch::Tensor labels = scores.argmax(0).to(torch::kUInt8).contiguous();
+  return cv::Mat(static_cast<int>(labels.size(0)), static_cast<int>(labels.size(1)), CV_8UC1,
+                 labels.data_ptr())
+      .clone();
+}
+
+double share_that_differs(const cv::Mat& a, const cv::Mat& b) {
+  EXPECT_EQ(a.size(), b.size());
+  return cv::countNonZero(a != b) / static_cast<double>(a.total());
+}
+
+// The official augmented testing, transcribed: each scale and its mirror image in slide or whole
+// mode, softmax at the image's size, mean.
+torch::Tensor official_augmented(const cv::Mat& image, cv::Size box, const ForwardOptions& mode) {
+  LoadedModel model = load_model(weights::read(kModel));
+  const Runtime runtime({"cpu", "fp32"});
+  torch::Tensor sum;
+  for (double ratio : {0.5, 0.75, 1.0, 1.25, 1.5, 1.75}) {
+    for (bool mirrored : {false, true}) {
+      const cv::Size scale(static_cast<int>(box.width * ratio),
+                           static_cast<int>(box.height * ratio));
+      ForwardInput input = forward_input(image, segmentation_preprocess(scale));
+      if (mirrored) input.input = input.input.flip(3);
+      for (const auto& [name, value] : forward_stages(model, input, mode, runtime)) {
+        if (name != "ori_logits") continue;
+        const torch::Tensor p = value[0].softmax(0);
+        const torch::Tensor upright = mirrored ? p.flip(2) : p;
+        sum = sum.defined() ? sum + upright : upright;
+      }
+    }
+  }
+  return sum / 12;
+}
+
+TEST(Segmentor, MeanBlendingIsTheOfficialSlideMode) {
+  const cv::Mat image = picture({301, 233});
+  SegmentorOptions options;
+  options.tile = 128;
+  options.stride = 85;
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  const cv::Mat wanted = as_labels(logits_of(image, {SlideOptions{128, 85}}));
+  EXPECT_LE(share_that_differs(segment(image), wanted), 1e-3);
+}
+
+TEST(Segmentor, WholeModeIsTheOfficialOne) {
+  const cv::Mat image = picture({187, 131});
+  SegmentorOptions options;
+  options.whole = true;
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  EXPECT_LE(share_that_differs(segment(image), as_labels(logits_of(image, {}))), 1e-3);
+}
+
+TEST(Segmentor, ScalesAsTheOfficialPipelineDoes) {
+  const cv::Mat image = picture({150, 100});
+  LoadedModel model = load_model(weights::read(kModel));
+  const ForwardInput input = forward_input(image, segmentation_preprocess({512, 160}));
+  torch::Tensor wanted;
+  for (const auto& [name, value] :
+       forward_stages(model, input, {SlideOptions{96, 64}}, Runtime({"cpu", "fp32"}))) {
+    if (name == "ori_logits") wanted = value[0];
+  }
+  SegmentorOptions options;
+  options.size = cv::Size(512, 160);
+  options.tile = 96;
+  options.stride = 64;
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  EXPECT_LE(share_that_differs(segment(image), as_labels(wanted)), 1e-3);
+}
+
+TEST(Segmentor, AugmentedTestingOfWholeImagesIsTheOfficialOne) {
+  const cv::Mat image = picture({120, 90});
+  SegmentorOptions options;
+  options.tta = true;
+  options.whole = true;
+  Segmentor whole(kModel, {"cpu", "fp32"}, options);
+  EXPECT_LE(share_that_differs(whole(image), as_labels(official_augmented(image, {120, 90}, {}))),
+            2e-3);
+  options.whole = false;
+  options.size = cv::Size(256, 128);
+  options.tile = 96;
+  options.stride = 64;
+  Segmentor slide(kModel, {"cpu", "fp32"}, options);
+  const torch::Tensor wanted = official_augmented(image, {256, 128}, {SlideOptions{96, 64}});
+  EXPECT_LE(share_that_differs(slide(image), as_labels(wanted)), 2e-3);
+}
+
+TEST(Segmentor, AugmentedWindowsAreTheOfficialTestingOfEach) {
+  const cv::Mat image = picture({128, 96});  // one window
+  SegmentorOptions options;
+  options.tta = true;
+  options.tile = 128;
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  EXPECT_LE(share_that_differs(segment(image), as_labels(official_augmented(image, {128, 96}, {}))),
+            2e-3);
+}
+
+TEST(Segmentor, BatchesChangeNothing) {
+  const cv::Mat image = picture({300, 160});
+  SegmentorOptions options;
+  options.tile = 96;
+  Segmentor one(kModel, {"cpu", "fp32"}, options);
+  options.batch_size = 3;
+  Segmentor three(kModel, {"cpu", "fp32"}, options);
+  EXPECT_LE(share_that_differs(one(image), three(image)), 1e-3);
+}
+
+TEST(Segmentor, TakesTheModelsWindowsAndTwoThirdsOfOthers) {
+  EXPECT_EQ(Segmentor(kModel, {"cpu", "fp32"}).slide().tile, 512);
+  EXPECT_EQ(Segmentor(kModel, {"cpu", "fp32"}).slide().stride, 341);
+  SegmentorOptions options;
+  options.tile = 96;
+  EXPECT_EQ(Segmentor(kModel, {"cpu", "fp32"}, options).slide().stride, 64);
+  options.stride = 97;
+  EXPECT_THROW(Segmentor(kModel, {"cpu", "fp32"}, options), Error);
+}
+
+TEST(Segmentor, RefusesDetectorsSmallImagesAndWhatDoesNotFit) {
+  EXPECT_THROW(Segmentor(kFixtures + "fpn_mask_rcnn_hornet_small_7x7_s1/model.pth"), Error);
+  Segmentor segment(kModel, {"cpu", "fp32"});
+  EXPECT_THROW(segment(picture({31, 64})), Error);
+  SegmentorOptions options;
+  options.whole = true;
+  options.max_memory = 1 << 20;
+  Segmentor whole(kModel, {"cpu", "fp32"}, options);
+  EXPECT_THROW(whole(picture({400, 300})), Error);
+  options.whole = false;
+  Segmentor windows(kModel, {"cpu", "fp32"}, options);
+  EXPECT_THROW(windows(picture({400, 300})), Error);
+}
+
+TEST(Segmentor, TransparentPixelsHaveNoData) {
+  cv::Mat image;
+  cv::cvtColor(picture({100, 80}), image, cv::COLOR_BGR2BGRA);
+  image(cv::Rect(10, 20, 30, 40)).setTo(cv::Scalar(1, 2, 3, 0));
+  SegmentorOptions options;
+  options.tile = 64;
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  cv::Mat hole(80, 100, CV_8UC1, cv::Scalar(0));
+  hole(cv::Rect(10, 20, 30, 40)).setTo(255);
+  EXPECT_EQ(cv::countNonZero((segment(image) == 255) != hole), 0);
+}
+
+}  // namespace
+}  // namespace hornet
