@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>
+#include <utility>
 
 namespace hornet {
 namespace {
@@ -12,8 +13,9 @@ constexpr double kCapitalsHeight = 21.0;  // of kFont at scale 1, in pixels
 
 // Sizes in pixels that follow from the frame's.
 struct Pen {
-  explicit Pen(cv::Size frame) {
-    const double side = std::min(frame.width, frame.height);
+  Pen(cv::Size frame, const DrawOptions& options) {
+    const double side =
+        options.reference_side > 0 ? options.reference_side : std::min(frame.width, frame.height);
     const double letters = std::max(9.0, side / 45);
     line = std::max(1, cvRound(side / 300));
     font_scale = letters / kCapitalsHeight;
@@ -25,6 +27,13 @@ struct Pen {
   int font_line;
   int padding;
 };
+
+// A label without its width is as high for any text.
+int label_height(const Pen& pen) {
+  int descent = 0;
+  const cv::Size text = cv::getTextSize("0", kFont, pen.font_scale, pen.font_line, &descent);
+  return text.height + descent + pen.padding;
+}
 
 cv::Scalar from_hls(double hue, double lightness, double saturation) {
   const double chroma = saturation * std::min(lightness, 1 - lightness);
@@ -103,6 +112,12 @@ std::vector<const Instance*> by_ascending_score(const std::vector<Instance>& ins
   return order;
 }
 
+bool reaches(const PackedInstance& one, int from, int to) {
+  const double bottom = double{one.box.y} + one.box.height;
+  const bool box = one.box.y < to && bottom > from;
+  return box || (!one.region.empty() && one.region.y < to && one.region.br().y > from);
+}
+
 }  // namespace
 
 cv::Scalar class_color(int label) {
@@ -115,7 +130,7 @@ cv::Scalar class_color(int label) {
 void draw(cv::Mat& bgr, const std::vector<Instance>& instances, const ClassTable& classes,
           const DrawOptions& options) {
   CV_Assert(bgr.type() == CV_8UC3);
-  const Pen pen(bgr.size());
+  const Pen pen(bgr.size(), options);
   const std::vector<const Instance*> order = by_ascending_score(instances);
   for (const Instance* instance : order) draw_mask(bgr, *instance, pen, options);
   if (options.boxes) {
@@ -124,6 +139,51 @@ void draw(cv::Mat& bgr, const std::vector<Instance>& instances, const ClassTable
   if (options.labels) {
     for (const Instance* instance : order) draw_label(bgr, *instance, classes, pen);
   }
+}
+
+StripPainter::StripPainter(WindowSource source, ClassTable classes, const DrawOptions& options,
+                           int strip, Write write)
+    : source_(std::move(source)),
+      classes_(std::move(classes)),
+      options_(options),
+      strip_(strip),
+      write_(std::move(write)) {
+  CV_Assert(strip > 0 && strip % 2 == 0);
+  if (options_.reference_side == 0) {
+    options_.reference_side = std::min(source_.size.width, source_.size.height);
+  }
+  // Room for a label above a box, and for one that the border of what is painted moved inside.
+  const Pen pen(source_.size, options_);
+  margin_ = 2 * (label_height(pen) + pen.line + 1);
+}
+
+void StripPainter::add(const std::vector<Instance>& found, int final_row) {
+  for (const Instance& one : found) reaching_.push_back(pack(one));
+  const int height = source_.size.height;
+  while (painted_ < height) {
+    const int end = height - painted_ > strip_ ? painted_ + strip_ : height;
+    if (final_row < height && final_row < end + margin_) return;
+    paint(painted_, end);
+    painted_ = end;
+    const auto passed = [&](const auto& one) { return !reaches(one, end - margin_, height); };
+    reaching_.erase(std::remove_if(reaching_.begin(), reaching_.end(), passed), reaching_.end());
+  }
+}
+
+// Offsets are even, so that halves of pixels are rounded as in the whole image.
+void StripPainter::paint(int from, int to) {
+  const int top = std::max(from - margin_, 0);
+  const int bottom = std::min(to + margin_, source_.size.height);
+  cv::Mat bgr = source_.read({0, top, source_.size.width, bottom - top}).bgr.clone();
+  std::vector<Instance> instances;
+  for (const PackedInstance& one : reaching_) {
+    if (!reaches(one, top, bottom)) continue;
+    instances.push_back(unpack(one));
+    instances.back().box.y -= static_cast<float>(top);
+    instances.back().mask.region.y -= top;
+  }
+  draw(bgr, instances, classes_, options_);
+  write_({0, from, source_.size.width, to - from}, bgr.rowRange(from - top, to - top));
 }
 
 }  // namespace hornet

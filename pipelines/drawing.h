@@ -11,8 +11,11 @@
 // drawn first and labels last; within each, higher scores cover lower ones.
 #pragma once
 
+#include <hornet/pipelines/merge_detections.h>
 #include <hornet/pipelines/results.h>
+#include <hornet/pipelines/window_source.h>
 
+#include <functional>
 #include <opencv2/core.hpp>
 #include <vector>
 
@@ -22,7 +25,8 @@ struct DrawOptions {
   double mask_opacity = 0.45;  // 0 draws no masks, 1 hides what is below
   bool outlines = true;        // of the masks
   bool boxes = true;
-  bool labels = true;  // the class's name and the score in percent
+  bool labels = true;      // the class's name and the score in percent
+  int reference_side = 0;  // what lines and letters are sized by; 0: the frame's shorter side
 };
 
 // The colour of a class, blue, green, red, 0..255.
@@ -31,5 +35,34 @@ cv::Scalar class_color(int label);
 // Draws into `bgr` (CV_8UC3). Instances may reach beyond the frame.
 void draw(cv::Mat& bgr, const std::vector<Instance>& instances, const ClassTable& classes,
           const DrawOptions& options = {});
+
+// Draws into an image that does not fit into memory: strip by strip, with the same pixels as
+// draw() would make of the whole image. Each strip is painted once all objects that reach it are
+// known, and keeps a margin around it for labels that cross its borders.
+class StripPainter {
+ public:
+  // Takes the strips from top to bottom: full rows of the image, `where` and their pixels.
+  using Write = std::function<void(const cv::Rect& where, const cv::Mat& bgr)>;
+
+  // `strip` is the number of rows of all strips but the last, and even.
+  StripPainter(WindowSource source, ClassTable classes, const DrawOptions& options, int strip,
+               Write write);
+
+  // More objects. None that comes later reaches above `final_row`; with the image's height, the
+  // rest of the image is painted.
+  void add(const std::vector<Instance>& found, int final_row);
+
+ private:
+  void paint(int from, int to);
+
+  WindowSource source_;
+  ClassTable classes_;
+  DrawOptions options_;
+  int strip_;
+  int margin_;
+  int painted_ = 0;  // rows
+  Write write_;
+  std::vector<PackedInstance> reaching_;  // what is still to be drawn
+};
 
 }  // namespace hornet

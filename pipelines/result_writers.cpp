@@ -75,6 +75,11 @@ CocoResultsWriter::CocoResultsWriter(ResultStream stream, ClassTable classes)
 
 int64_t CocoResultsWriter::write(cv::Size image, const std::vector<Instance>& instances) {
   ++images_;
+  add(image, instances);
+  return images_;
+}
+
+void CocoResultsWriter::add(cv::Size image, const std::vector<Instance>& instances) {
   for (const Instance& instance : instances) {
     const ordered_json object = to_coco(instance, image, classes_);
     stream_.stream() << (objects_ == 0 ? "\n" : ",\n")
@@ -82,7 +87,6 @@ int64_t CocoResultsWriter::write(cv::Size image, const std::vector<Instance>& in
     ++objects_;
   }
   stream_.flush();
-  return images_;
 }
 
 void CocoResultsWriter::finish() {

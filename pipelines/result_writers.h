@@ -68,6 +68,9 @@ class CocoResultsWriter {
   // The next image's instances; returns its image_id. Images that could not be read should be
   // passed with no instances, so that ids keep to the order of the files.
   int64_t write(cv::Size image, const std::vector<Instance>& instances);
+
+  // More instances of the image that the last write() began.
+  void add(cv::Size image, const std::vector<Instance>& instances);
   void finish();
   int64_t objects_written() const { return objects_; }
 

@@ -1,0 +1,392 @@
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <hornet/backbone/error.h>
+#include <hornet/heads/ops/logits_band.h>
+#include <hornet/pipelines/bounded_queue.h>
+#include <hornet/pipelines/segment_windows.h>
+
+#include <algorithm>
+#include <opencv2/imgproc.hpp>
+#include <thread>
+
+namespace hornet {
+namespace {
+
+// Windows of one row that run together. The last batch of a row carries the data mask of the rows
+// that are finished with it.
+struct Batch {
+  std::vector<cv::Point> places;
+  std::vector<torch::Tensor> inputs;
+  bool ends_row = false;
+  int finished = 0;  // ends_row: rows of the image above this one are complete
+  cv::Mat valid;     // ends_row: mask of the newly finished rows of the region; empty: all data
+  int64_t skipped = 0;
+};
+
+struct LabelRows {
+  cv::Rect where;
+  cv::Mat labels;
+};
+
+torch::Tensor as_tensor(const std::vector<float>& values, int begin, int count,
+                        torch::Device device) {
+  return torch::from_blob(const_cast<float*>(values.data()) + begin, {count}, torch::kFloat32)
+      .clone()
+      .to(device);
+}
+
+// The full-width rows of the image that a row of windows needs; each row is read once.
+class Strip {
+ public:
+  Strip(const WindowSource& source, cv::Range columns) : source_(source), columns_(columns) {}
+
+  void advance(int top, int bottom) {
+    const int keep = std::max(end_ - std::max(top, begin_), 0);
+    const int from = std::max(end_, top);
+    WindowPixels next;
+    if (from < bottom) next = source_.read({columns_.start, from, columns_.size(), bottom - from});
+    const int dropped = rows_.rows - keep;
+    rows_ = joined(rows_, next.bgr, dropped);
+    if (!next.valid.empty() || !valid_.empty()) {
+      const cv::Mat old = filled(valid_, rows_before_), fresh = filled(next.valid, bottom - from);
+      valid_ = joined(old, fresh, dropped);
+    }
+    if (!valid_.empty() && cv::countNonZero(valid_) == static_cast<int>(valid_.total())) {
+      valid_.release();
+    }
+    rows_before_ = rows_.rows;
+    begin_ = top;
+    end_ = bottom;
+  }
+
+  cv::Mat pixels(const cv::Rect& window) const { return rows_(local(window)); }
+  bool has_data(const cv::Rect& window) const {
+    return valid_.empty() || cv::countNonZero(valid_(local(window))) > 0;
+  }
+  cv::Mat valid(const cv::Rect& window) const {
+    return valid_.empty() ? cv::Mat() : valid_(local(window)).clone();
+  }
+
+ private:
+  cv::Rect local(const cv::Rect& window) const {
+    return window - cv::Point(columns_.start, begin_);
+  }
+  cv::Mat filled(const cv::Mat& mask, int rows) const {
+    return mask.empty() && rows > 0 ? cv::Mat(rows, columns_.size(), CV_8UC1, cv::Scalar(255))
+                                    : mask;
+  }
+  static cv::Mat joined(const cv::Mat& old, const cv::Mat& fresh, int dropped) {
+    if (dropped >= old.rows) return fresh;
+    const cv::Mat kept = old.rowRange(dropped, old.rows);
+    if (fresh.empty()) return kept;
+    cv::Mat both;
+    cv::vconcat(kept, fresh, both);
+    return both;
+  }
+
+  const WindowSource& source_;
+  const cv::Range columns_;
+  cv::Mat rows_, valid_;
+  int begin_ = 0, end_ = 0, rows_before_ = 0;
+};
+
+// Logits of the rows that are still being overlapped, in a ring, and what becomes of them.
+class Band {
+ public:
+  Band(const Tiling& tiling, const WindowModel& model, const cv::Rect& region)
+      : tiling_(tiling),
+        model_(model),
+        region_(region),
+        next_(region.y),
+        ring_(torch::zeros({tiling.y.tile, model.classes, region.width},
+                           torch::TensorOptions(torch::kFloat32).device(model.device))),
+        row_weights_(as_tensor(tiling.y.window, 0, tiling.y.tile, model.device)),
+        column_weights_(as_tensor(tiling.x.window, 0, tiling.x.tile, model.device)),
+        column_totals_(as_tensor(tiling.x.total, region.x, region.width, model.device)) {}
+
+  int next() const { return next_; }
+
+  void add(const cv::Point& place, const torch::Tensor& logits) {
+    ops::add_window(ring_, logits, row_weights_, column_weights_,
+                    {place.x - region_.x, place.y, region_.y, region_.y + region_.height});
+  }
+
+  // Hands out at most `count` finished rows as they lie in the ring, and clears them.
+  template <typename Function>
+  int take(int count, Function&& function) {
+    const int slot = next_ % tiling_.y.tile;
+    count = std::min(count, tiling_.y.tile - slot);
+    const torch::Tensor rows = ring_.narrow(0, slot, count);
+    function(rows, as_tensor(tiling_.y.total, next_, count, model_.device));
+    rows.zero_();
+    next_ += count;
+    return count;
+  }
+
+  torch::Tensor labels(const torch::Tensor& rows, const torch::Tensor& row_totals) const {
+    return ops::band_labels(rows, row_totals, column_totals_).cpu();
+  }
+
+  // [R,C,W]
+  torch::Tensor probabilities(const torch::Tensor& rows, const torch::Tensor& row_totals) const {
+    const torch::Tensor totals = row_totals.unsqueeze(1) * column_totals_.unsqueeze(0);
+    const torch::Tensor mean = rows / totals.unsqueeze(1);
+    return (model_.gives_probabilities ? mean : mean.softmax(1)).cpu();
+  }
+
+ private:
+  const Tiling& tiling_;
+  const WindowModel& model_;
+  const cv::Rect region_;
+  int next_;  // first row that was not taken yet
+  torch::Tensor ring_, row_weights_, column_weights_, column_totals_;
+};
+
+class RegionRun {
+ public:
+  RegionRun(const WindowSource& source, const Tiling& tiling, const WindowModel& model,
+            const cv::Rect& region, const LabelSink& sink, const SegmentRun& run)
+      : source_(source),
+        tiling_(tiling),
+        model_(model),
+        region_(region),
+        sink_(sink),
+        run_(run),
+        type_(model.classes <= 255 ? CV_8UC1 : CV_16UC1),
+        band_(tiling, model, region),
+        batches_(2),
+        finished_(1) {}
+
+  SegmentReport operator()() {
+    std::thread reader([this] { produce(batches_, [this] { read(); }); });
+    std::thread writer([this] { write(); });
+    produce(finished_, [this] { infer(); });
+    batches_.cancel();
+    reader.join();
+    writer.join();
+    if (error_) std::rethrow_exception(error_);
+    return report_;
+  }
+
+ private:
+  template <typename Queue, typename Body>
+  static void produce(Queue& queue, Body&& body) {
+    try {
+      body();
+      queue.close();
+    } catch (...) {
+      queue.fail(std::current_exception());
+    }
+  }
+
+  void read() {
+    const auto [first_row, last_row] = tiling_.y.touching(region_.y, region_.y + region_.height);
+    const auto [first, last] = tiling_.x.touching(region_.x, region_.x + region_.width);
+    const int left = tiling_.x.starts[first];
+    Strip strip(source_, {left, tiling_.x.starts[last - 1] + tiling_.x.tile});
+    int done = region_.y;
+    for (size_t row = first_row; row < last_row && !run_.stop(); ++row) {
+      const int top = tiling_.y.starts[row];
+      {
+        const StageTimer timer(report_.read, 0);
+        strip.advance(top, top + tiling_.y.tile);
+      }
+      const bool is_last = row + 1 == last_row;
+      const int finished =
+          is_last ? region_.y + region_.height : std::max(tiling_.y.starts[row + 1], region_.y);
+      if (!read_row(strip, top, {first, last}, done, finished)) return;
+      done = finished;
+    }
+  }
+
+  // False if nobody takes batches any more.
+  bool read_row(const Strip& strip, int top, std::pair<size_t, size_t> columns, int done,
+                int finished) {
+    Batch batch;
+    std::vector<cv::Mat> windows;
+    for (size_t column = columns.first; column < columns.second; ++column) {
+      const cv::Rect window({tiling_.x.starts[column], top}, tiling_.tile());
+      const StageTimer timer(report_.read);
+      if (strip.has_data(window)) {
+        batch.places.push_back(window.tl());
+        windows.push_back(strip.pixels(window));
+      } else {
+        ++batch.skipped;
+      }
+      const bool is_last = column + 1 == columns.second;
+      if (!is_last && windows.size() < static_cast<size_t>(run_.batch_size)) continue;
+      if (!windows.empty()) batch.inputs = model_.prepare(windows);
+      windows.clear();
+      if (is_last) {
+        batch.ends_row = true;
+        batch.finished = finished;
+        batch.valid = strip.valid({region_.x, done, region_.width, finished - done});
+      }
+      if (!batches_.push(std::exchange(batch, Batch{}))) return false;
+    }
+    return true;
+  }
+
+  void infer() {
+    const c10::InferenceMode inference;
+    while (std::optional<Batch> batch = batches_.pop()) {
+      const StageTimer timer(report_.infer, static_cast<int64_t>(batch->places.size()));
+      if (!batch->places.empty()) {
+        const torch::Tensor logits = model_.run(batch->inputs, tiling_.tile());
+        for (size_t i = 0; i < batch->places.size(); ++i) {
+          band_.add(batch->places[i], logits[static_cast<int64_t>(i)]);
+        }
+      }
+      const auto windows = static_cast<int64_t>(batch->places.size());
+      report_.windows += windows + batch->skipped;
+      report_.skipped += batch->skipped;
+      run_.progress(windows + batch->skipped);
+      if (batch->ends_row && !finish_rows(batch->finished, batch->valid)) return;
+    }
+  }
+
+  // Brings the band's rows up to `end` into blocks for the writer.
+  bool finish_rows(int end, const cv::Mat& valid) {
+    for (const int first = band_.next(); band_.next() < end;) {
+      const int row = band_.next();
+      const int block_end =
+          std::min((row / kLabelBlock + 1) * kLabelBlock, region_.y + region_.height);
+      open_block(row, block_end);
+      const int count =
+          band_.take(std::min(end, block_end) - row, [&](const auto& rows, const auto& totals) {
+            const int taken = static_cast<int>(rows.size(0));
+            const cv::Mat mask =
+                valid.empty() ? cv::Mat() : valid.rowRange(row - first, row - first + taken);
+            fill_block(rows, totals, row, mask);
+          });
+      if (row + count == block_end && !push_block()) return false;
+    }
+    return true;
+  }
+
+  void open_block(int row, int end) {
+    if (!block_.labels.empty()) return;
+    block_.where = {region_.x, row, region_.width, end - row};
+    block_.labels.create(block_.where.size(), type_);
+    if (!sink_.probabilities) return;
+    planes_.resize(model_.classes);
+    for (cv::Mat& plane : planes_) plane.create(block_.where.size(), CV_32FC1);
+  }
+
+  void fill_block(const torch::Tensor& rows, const torch::Tensor& totals, int row,
+                  const cv::Mat& valid) {
+    const cv::Range range(row - block_.where.y,
+                          row - block_.where.y + static_cast<int>(rows.size(0)));
+    const torch::Tensor labels = band_.labels(rows, totals);
+    cv::Mat part = block_.labels.rowRange(range);
+    const int source_type = labels.scalar_type() == torch::kUInt8 ? CV_8UC1 : CV_32SC1;
+    cv::Mat(range.size(), region_.width, source_type, labels.data_ptr()).convertTo(part, type_);
+    const cv::Mat nothing = valid.empty() ? cv::Mat() : cv::Mat(valid == 0);
+    if (!nothing.empty()) part.setTo(type_ == CV_8UC1 ? 255 : 65535, nothing);
+    if (!sink_.probabilities) return;
+    for (int i = 0; i < range.size(); ++i) {  // a row at a time: it is as large as the band's row
+      const torch::Tensor one = band_.probabilities(rows.narrow(0, i, 1), totals.narrow(0, i, 1));
+      for (int c = 0; c < model_.classes; ++c) {
+        cv::Mat line = planes_[c].row(range.start + i);
+        cv::Mat(1, region_.width, CV_32FC1, one[0][c].data_ptr()).copyTo(line);
+        if (!nothing.empty()) line.setTo(0, nothing.row(i));
+      }
+    }
+  }
+
+  bool push_block() {
+    // Not through the queue: two blocks of planes would take twice the memory.
+    if (sink_.probabilities) sink_.probabilities(block_.where, planes_);
+    return finished_.push(std::exchange(block_, LabelRows{}));
+  }
+
+  void write() {
+    try {
+      while (std::optional<LabelRows> rows = finished_.pop()) {
+        const StageTimer timer(report_.write);
+        sink_.labels(rows->where, rows->labels);
+        report_.rows = rows->where.y + rows->where.height - region_.y;
+      }
+    } catch (...) {
+      error_ = std::current_exception();
+      finished_.cancel();
+    }
+  }
+
+  const WindowSource& source_;
+  const Tiling& tiling_;
+  const WindowModel& model_;
+  const cv::Rect region_;
+  const LabelSink& sink_;
+  const SegmentRun& run_;
+  const int type_;
+  Band band_;
+  LabelRows block_;              // being filled
+  std::vector<cv::Mat> planes_;  // of block_
+  BoundedQueue<Batch> batches_;
+  BoundedQueue<LabelRows> finished_;
+  SegmentReport report_;
+  std::exception_ptr error_;
+};
+
+}  // namespace
+
+SegmentReport segment_region(const WindowSource& source, const Tiling& tiling,
+                             const WindowModel& model, const cv::Rect& region,
+                             const LabelSink& sink, const SegmentRun& run) {
+  TORCH_CHECK(region.y % kLabelBlock == 0 && !region.empty() &&
+                  (region & cv::Rect({0, 0}, source.size)) == region,
+              "segment_region: the region must lie in the image and start at a multiple of ",
+              kLabelBlock, " rows");
+  return RegionRun(source, tiling, model, region, sink, run)();
+}
+
+int64_t count_windows(const Tiling& tiling, const cv::Rect& region) {
+  const auto rows = tiling.y.touching(region.y, region.y + region.height);
+  const auto columns = tiling.x.touching(region.x, region.x + region.width);
+  return static_cast<int64_t>(rows.second - rows.first) *
+         static_cast<int64_t>(columns.second - columns.first);
+}
+
+int64_t bytes_per_column(const Tiling& tiling, int classes, bool probabilities) {
+  constexpr int64_t kFloat = 4, kPixel = 3, kMask = 1;
+  const int64_t tile = tiling.y.tile, label = classes <= 255 ? 1 : 2;
+  const int64_t band = kFloat * classes * tile;
+  const int64_t strips = 2 * tile * (kPixel + kMask);  // one, and the next while it is made
+  const int64_t labels = 3 * kLabelBlock * label;      // being filled, queued, being written
+  const int64_t masks = 4 * tile * kMask;              // on their way with the batches
+  const int64_t planes = probabilities ? kFloat * classes * (kLabelBlock + 2) : 0;
+  return band + strips + labels + masks + planes;
+}
+
+int64_t bytes_beside_columns(const Tiling& tiling, int batch_size) {
+  constexpr int64_t kInput = 3 * 4, kBatches = 4, kStripBytes = 8;
+  const int64_t tile = int64_t{1} * tiling.x.tile * tiling.y.tile;
+  return kBatches * batch_size * tile * kInput + 2 * tile * kStripBytes;  // windows over both edges
+}
+
+std::vector<cv::Rect> column_blocks(const Tiling& tiling, int classes, bool probabilities,
+                                    int batch_size, int64_t budget) {
+  const int64_t beside = bytes_beside_columns(tiling, batch_size);
+  const int64_t each = bytes_per_column(tiling, classes, probabilities);
+  const auto width = static_cast<int64_t>(tiling.x.total.size());
+  const auto height = static_cast<int>(tiling.y.total.size());
+  int64_t columns = std::max<int64_t>(budget - beside, 0) / each;
+  if (columns < width) columns = columns / kLabelBlock * kLabelBlock;
+  if (columns == 0) {
+    const int64_t needed = beside + each * std::min<int64_t>(width, kLabelBlock);
+    throw Error(ErrorCode::kUsage,
+                "--max-memory: leaves " + std::to_string(std::max<int64_t>(budget, 0) >> 20) +
+                    " MiB beside the model; windows of this size and " + std::to_string(classes) +
+                    " classes need " + std::to_string((needed >> 20) + 1) +
+                    " MiB; raise it or take a smaller --tile or --batch-size");
+  }
+  std::vector<cv::Rect> blocks;
+  for (int64_t x = 0; x < width; x += columns) {
+    blocks.emplace_back(static_cast<int>(x), 0, static_cast<int>(std::min(columns, width - x)),
+                        height);
+  }
+  return blocks;
+}
+
+}  // namespace hornet
