@@ -3,9 +3,11 @@
 #include <hornet/backbone/error.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <cctype>
+#include <cmath>
 #include <iomanip>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <typeinfo>
 
@@ -26,6 +28,21 @@ std::string expected_value(const po::options_description& options, const std::st
   const auto* typed = dynamic_cast<const po::typed_value_base*>(found->semantic().get());
   return typed != nullptr && typed->value_type() == typeid(int) ? "a whole number below 2^31"
                                                                 : "a number";
+}
+
+// "4,3,2" as numbers; nothing if it is not a list of them.
+template <typename T>
+std::vector<T> parse_numbers(const std::string& text) {
+  std::vector<T> numbers;
+  std::istringstream stream(text);
+  for (std::string item; std::getline(stream, item, ',');) {
+    std::istringstream number(item);
+    T value = 0;
+    number >> value;
+    if (number.fail() || number.peek() != std::istringstream::traits_type::eof()) return {};
+    numbers.push_back(value);
+  }
+  return numbers;
 }
 
 po::parsed_options parse_line(const po::options_description& options, int argc, char** argv) {
@@ -82,6 +99,79 @@ void add_runtime_options(po::options_description& options) {
 
 RuntimeOptions runtime_options(const po::variables_map& values) {
   return {values["device"].as<std::string>(), values["dtype"].as<std::string>()};
+}
+
+void add_raster_options(po::options_description& options) {
+  options.add_options()("range", po::value<std::string>()->value_name("LOW,HIGH"),
+                        "16-bit and float rasters: the values that become black and white")(
+      "bands", po::value<std::string>()->value_name("R,G,B"),
+      "bands to take as red, green and blue, or one as gray; from 1");
+}
+
+RasterOptions raster_options(const po::variables_map& values) {
+  RasterOptions options;
+  if (values.count("range")) {
+    const auto numbers = parse_numbers<double>(values["range"].as<std::string>());
+    if (numbers.size() != 2 || !(numbers[0] < numbers[1])) {
+      throw Error(ErrorCode::kUsage, "--range " + values["range"].as<std::string>() +
+                                         ": expected LOW,HIGH with LOW below HIGH, for example "
+                                         "0,4095");
+    }
+    options.range = {numbers[0], numbers[1]};
+  }
+  if (values.count("bands")) {
+    options.bands = parse_numbers<int>(values["bands"].as<std::string>());
+    const bool positive =
+        std::all_of(options.bands.begin(), options.bands.end(), [](int band) { return band >= 1; });
+    if (!positive || (options.bands.size() != 1 && options.bands.size() != 3)) {
+      throw Error(ErrorCode::kUsage, "--bands " + values["bands"].as<std::string>() +
+                                         ": expected one or three numbers from 1, for example "
+                                         "4,3,2");
+    }
+  }
+  return options;
+}
+
+int64_t parse_bytes(const std::string& text, const std::string& option) {
+  std::istringstream stream(text);
+  double number = 0;
+  char unit = 0;
+  stream >> number >> unit;
+  const std::string units = "KMGT";
+  const size_t power = units.find(static_cast<char>(std::toupper(unit)));
+  const double bytes = number * std::pow(1024.0, static_cast<double>(power + 1));
+  const bool complete = stream.peek() == std::istringstream::traits_type::eof();
+  if (stream.fail() || !complete || power == std::string::npos || !(bytes >= 1) || bytes > 1e18) {
+    throw Error(ErrorCode::kUsage,
+                option + " " + text + ": expected a size with its unit, for example 512M or 2G");
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+nlohmann::ordered_json arguments_of(const po::variables_map& values) {
+  nlohmann::ordered_json out;
+  for (const auto& [name, value] : values) {
+    if (const auto* text = boost::any_cast<std::string>(&value.value())) out[name] = *text;
+    if (const auto* number = boost::any_cast<int>(&value.value())) out[name] = *number;
+    if (const auto* real = boost::any_cast<double>(&value.value())) out[name] = *real;
+    if (const auto* flag = boost::any_cast<bool>(&value.value())) out[name] = *flag;
+  }
+  return out;
+}
+
+std::string status_of(int code) {
+  if (code == static_cast<int>(ErrorCode::kPartial)) return "partial";
+  if (code == static_cast<int>(ErrorCode::kInterrupted)) return "interrupted";
+  return "ok";
+}
+
+std::filesystem::path report_path(const std::filesystem::path& folder,
+                                  const std::filesystem::path& results, bool force) {
+  std::filesystem::path path = folder / "run.json";
+  for (int i = 2; path == results || (!force && std::filesystem::exists(path)); ++i) {
+    path = folder / ("run-" + std::to_string(i) + ".json");
+  }
+  return path;
 }
 
 cv::Size parse_size(const std::string& text, const std::string& option) {

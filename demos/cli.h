@@ -2,9 +2,13 @@
 // examples, and options that several of them take.
 #pragma once
 
+#include <hornet/pipelines/raster_reader.h>
+#include <hornet/pipelines/run_report.h>
 #include <hornet/pipelines/runtime.h>
 
 #include <boost/program_options.hpp>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
@@ -30,8 +34,15 @@ std::optional<po::variables_map> parse(Command command, int argc, char** argv);
 void add_runtime_options(po::options_description& options);
 RuntimeOptions runtime_options(const po::variables_map& values);
 
+// --range and --bands of rasters, and what they say.
+void add_raster_options(po::options_description& options);
+RasterOptions raster_options(const po::variables_map& values);
+
 // "1333x800" as width 1333 and height 800; "224" as 224x224. Error(kUsage) below 32 pixels.
 cv::Size parse_size(const std::string& text, const std::string& option);
+
+// "2G", "512M" or "1.5G" in bytes. Error(kUsage) for anything else.
+int64_t parse_bytes(const std::string& text, const std::string& option);
 
 // No file may be written twice, or be read and written: Error(kUsage) names the two options.
 // Options that are not given, and "-", are no files.
@@ -41,5 +52,16 @@ void check_distinct(const po::variables_map& values, const std::vector<std::stri
 // Option values with a range: Error(kUsage) names the option, the range and what was given.
 void check_range(const po::variables_map& values, const std::string& option, double low,
                  double high);
+
+// The options as given, for run.json.
+nlohmann::ordered_json arguments_of(const po::variables_map& values);
+
+// "ok", "partial" or "interrupted".
+std::string status_of(int code);
+
+// run.json in a folder, or run-2.json and so on where another run has left its own; never
+// `results`.
+std::filesystem::path report_path(const std::filesystem::path& folder,
+                                  const std::filesystem::path& results, bool force);
 
 }  // namespace hornet::cli

@@ -7,5 +7,6 @@ namespace hornet::cli {
 int run_detect(int argc, char** argv);
 int run_forward(int argc, char** argv);
 int run_info(int argc, char** argv);
+int run_segment(int argc, char** argv);
 
 }  // namespace hornet::cli

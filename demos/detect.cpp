@@ -14,6 +14,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+void add_tile_options(po::options_description& options) {
+  auto share = [](double value, const char* text) {
+    return po::value<double>()->default_value(value, text)->value_name("P");
+  };
+  options.add_options()("tile", po::value<int>()->value_name("N"),
+                        "images: search tiles of NxN pixels, for small objects in large images")(
+      "overlap", share(0.2, "0.2"), "of neighbouring tiles, 0 to 0.9")(
+      "whole-image-too", po::bool_switch(), "search the image as a whole, too")(
+      "merge", po::value<std::string>()->default_value("nms")->value_name("RULE"),
+      "what several tiles found: nms keeps the best, ios unites it")(
+      "merge-thr", share(0.5, "0.5"), "overlap from which boxes are one object, 0 to 1");
+  add_raster_options(options);
+}
+
 Command command() {
   Command command;
   command.name = "detect";
@@ -27,6 +41,8 @@ Command command() {
       "found.jsonl\n"
       "  hornet detect --weights model.pth --input photos/ --output found/ --json found.json\n"
       "  hornet detect --weights model.pth --input photo.jpg --json -\n"
+      "  hornet detect --weights model.pth --input scene.tif --tile 800 --output found.tif --json "
+      "found.json\n"
       "  hornet detect --weights model.pth --input 0 --output camera.mp4 --max-frames 500";
   auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
   auto number = [](int value) { return po::value<int>()->default_value(value)->value_name("N"); };
@@ -47,8 +63,52 @@ Command command() {
       "progress", text("MODE")->default_value("auto"), "auto, plain or none")(
       "force", po::bool_switch(), "overwrite existing outputs")(
       "allow-partial", po::bool_switch(), "run although the checkpoint does not fit the model");
+  add_tile_options(command.options);
   add_runtime_options(command.options);
   return command;
+}
+
+void check_needs_tile(const po::variables_map& values) {
+  for (const char* option :
+       {"overlap", "whole-image-too", "merge", "merge-thr", "range", "bands"}) {
+    if (!values.count(option) || values[option].defaulted()) continue;
+    throw Error(ErrorCode::kUsage, std::string("--") + option +
+                                       ": is for images that are searched in tiles; add --tile, "
+                                       "for example --tile 800");
+  }
+}
+
+void check_has_tiles(const std::string& input) {
+  const InputKind kind = input_kind(input);
+  std::error_code ignored;  // of a name that cannot exist: opening it will say so
+  const bool moving =
+      kind == InputKind::kCamera ||
+      (kind == InputKind::kVideo && fs::exists(input, ignored) && !is_raster(input));
+  if (!moving) return;
+  throw Error(ErrorCode::kUsage, input +
+                                     ": --tile is for images and folders of images; leave it out "
+                                     "for videos and cameras");
+}
+
+std::optional<TiledDetectionOptions> tile_options(const po::variables_map& values) {
+  if (!values.count("tile")) {
+    check_needs_tile(values);
+    return std::nullopt;
+  }
+  check_range(values, "tile", 32, 16384);
+  check_range(values, "overlap", 0, 0.9);
+  check_range(values, "merge-thr", 0, 1);
+  check_has_tiles(values["input"].as<std::string>());
+  TiledDetectionOptions options;
+  options.tile = values["tile"].as<int>();
+  options.overlap = values["overlap"].as<double>();
+  options.rule = parse_merge_rule(values["merge"].as<std::string>());
+  options.threshold = values["merge-thr"].as<double>();
+  options.batch_size = values["batch-size"].as<int>();
+  if (values["whole-image-too"].as<bool>()) {
+    options.whole_image = parse_size(values["size"].as<std::string>(), "--size");
+  }
+  return options;
 }
 
 DetectJob parse_job(const po::variables_map& values) {
@@ -72,6 +132,8 @@ DetectJob parse_job(const po::variables_map& values) {
   job.range.stride = values["stride"].as<int>();
   if (values["max-frames"].as<int>() > 0) job.range.max_frames = values["max-frames"].as<int>();
   job.progress = parse_progress_mode(values["progress"].as<std::string>());
+  job.tiles = tile_options(values);
+  job.raster = raster_options(values);
   return job;
 }
 
@@ -83,35 +145,21 @@ DetectorOptions detector_options(const po::variables_map& values) {
   return options;
 }
 
-nlohmann::ordered_json arguments_of(const po::variables_map& values) {
-  nlohmann::ordered_json out;
-  for (const auto& [name, value] : values) {
-    if (const auto* text = boost::any_cast<std::string>(&value.value())) out[name] = *text;
-    if (const auto* number = boost::any_cast<int>(&value.value())) out[name] = *number;
-    if (const auto* real = boost::any_cast<double>(&value.value())) out[name] = *real;
-    if (const auto* flag = boost::any_cast<bool>(&value.value())) out[name] = *flag;
-  }
-  return out;
-}
-
-// run.json beside the results, or run-2.json and so on where another run has left its own.
+// Beside the results; empty if they go to stdout.
 fs::path report_path(const DetectJob& job) {
   const bool to_file = !job.json.empty() && job.json != "-";
   if (!to_file && job.output.empty()) return {};
   const bool folder = !to_file && input_kind(job.input) == InputKind::kFolder;
   const fs::path results = to_file ? fs::path(job.json) : job.output;
   const fs::path beside = folder ? results : results.parent_path();
-  fs::path path = beside / "run.json";
-  for (int i = 2; path == results || (!job.force && fs::exists(path)); ++i) {
-    path = beside / ("run-" + std::to_string(i) + ".json");
-  }
-  return path;
+  return cli::report_path(beside, results, job.force);
 }
 
-std::string status_of(int code) {
-  if (code == static_cast<int>(ErrorCode::kPartial)) return "partial";
-  if (code == static_cast<int>(ErrorCode::kInterrupted)) return "interrupted";
-  return "ok";
+int detect(Detector& detector, const DetectJob& job, RunReport& report) {
+  if (job.tiles) return detect_in_tiles(detector, job, report);
+  const InputKind kind = input_kind(job.input);
+  const bool moving = kind == InputKind::kVideo || kind == InputKind::kCamera;
+  return moving ? detect_in_video(detector, job, report) : detect_in_images(detector, job, report);
 }
 
 }  // namespace
@@ -122,7 +170,6 @@ int run_detect(int argc, char** argv) {
   silence_codecs();
   const auto began = std::chrono::steady_clock::now();
   const DetectJob job = parse_job(*values);
-  const InputKind kind = input_kind(job.input);
   Detector detector((*values)["weights"].as<std::string>(), runtime_options(*values),
                     detector_options(*values));
   std::cerr << "hornet: " << architecture_name(detector.architecture()) << ", "
@@ -134,9 +181,7 @@ int run_detect(int argc, char** argv) {
   report.versions = {
       {"hornet", HORNET_VERSION}, {"libtorch", TORCH_VERSION}, {"opencv", CV_VERSION}};
   report.device = detector.runtime().device_name();
-  const bool moving = kind == InputKind::kVideo || kind == InputKind::kCamera;
-  const int code =
-      moving ? detect_in_video(detector, job, report) : detect_in_images(detector, job, report);
+  const int code = detect(detector, job, report);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
   report.seconds = seconds.count();
   report.status = status_of(code);

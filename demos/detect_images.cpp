@@ -24,33 +24,6 @@ bool has_image_extension(const fs::path& path) {
          std::end(kExtensions);
 }
 
-// The image itself, or the images of the folder sorted by name.
-std::vector<fs::path> list_images(const DetectJob& job) {
-  if (input_kind(job.input) == InputKind::kImage) return {job.input};
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(job.input)) {
-    if (entry.is_regular_file() && has_image_extension(entry.path())) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  if (paths.empty()) {
-    throw Error(ErrorCode::kInput, job.input +
-                                       ": the folder has no images (.jpg, .png, .bmp, "
-                                       ".tif or .webp)");
-  }
-  return paths;
-}
-
-void write_image(OutputFile file, const cv::Mat& image) {
-  bool written = false;
-  try {
-    written = cv::imwrite(file.partial().string(), image);
-  } catch (const cv::Exception& error) {
-    file.fail(error.err);
-  }
-  if (!written) file.fail("OpenCV could not encode it; use .jpg or .png");
-  file.commit();
-}
-
 // Detection in a list of images, in batches, with results in the order of the list.
 class ImageRun {
  public:
@@ -60,7 +33,7 @@ class ImageRun {
         paths_(list_images(job)),
         progress_({job.progress, "detect", static_cast<int64_t>(paths_.size()), "images"}) {
     if (!job.json.empty()) json_.emplace(result_stream(job), detector.classes());
-    prepare_outputs();
+    prepare_outputs(job, paths_);
   }
 
   int run(RunReport& report) {
@@ -83,30 +56,6 @@ class ImageRun {
   }
 
  private:
-  // Finds out before the work whether anything stands in the way of its results.
-  void prepare_outputs() {
-    if (job_.output.empty()) return;
-    std::error_code error;
-    const bool folder = input_kind(job_.input) == InputKind::kFolder;
-    if (folder) fs::create_directories(job_.output, error);
-    if (folder && !fs::is_directory(job_.output)) {
-      throw Error(ErrorCode::kOutput,
-                  job_.output.string() + ": cannot create this folder (" + error.message() + ")");
-    }
-    if (!folder && !has_image_extension(job_.output)) {
-      throw Error(ErrorCode::kUsage, job_.output.string() + ": '" +
-                                         job_.output.extension().string() +
-                                         "' is not an image that can be written; use .jpg, .png, "
-                                         ".bmp, .tif or .webp");
-    }
-    for (const fs::path& path : paths_) OutputFile(output_path(path), job_.force);
-  }
-
-  fs::path output_path(const fs::path& input) const {
-    return input_kind(job_.input) == InputKind::kFolder ? job_.output / input.filename()
-                                                        : job_.output;
-  }
-
   void run_batch(const std::vector<fs::path>& paths) {
     std::vector<cv::Mat> images;
     for (const fs::path& path : paths) images.push_back(load(path));
@@ -148,7 +97,7 @@ class ImageRun {
     if (json_) json_->write(image.size(), found);
     if (!job_.output.empty()) {
       draw(image, found, detector_.classes());
-      write_image(OutputFile(output_path(path), job_.force), image);
+      write_image(OutputFile(output_path(job_, path), job_.force), image);
     }
     ++done_;
     objects_ += static_cast<int64_t>(found.size());
@@ -180,6 +129,53 @@ InputKind input_kind(const std::string& input) {
 ResultStream result_stream(const DetectJob& job) {
   if (job.json == "-") return ResultStream(std::cout);
   return ResultStream(OutputFile(job.json, job.force));
+}
+
+std::vector<fs::path> list_images(const DetectJob& job) {
+  if (input_kind(job.input) != InputKind::kFolder) return {job.input};
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(job.input)) {
+    if (entry.is_regular_file() && has_image_extension(entry.path())) paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  if (paths.empty()) {
+    throw Error(ErrorCode::kInput, job.input +
+                                       ": the folder has no images (.jpg, .png, .bmp, "
+                                       ".tif or .webp)");
+  }
+  return paths;
+}
+
+fs::path output_path(const DetectJob& job, const fs::path& input) {
+  return input_kind(job.input) == InputKind::kFolder ? job.output / input.filename() : job.output;
+}
+
+void prepare_outputs(const DetectJob& job, const std::vector<fs::path>& inputs) {
+  if (job.output.empty()) return;
+  std::error_code error;
+  const bool folder = input_kind(job.input) == InputKind::kFolder;
+  if (folder) fs::create_directories(job.output, error);
+  if (folder && !fs::is_directory(job.output)) {
+    throw Error(ErrorCode::kOutput,
+                job.output.string() + ": cannot create this folder (" + error.message() + ")");
+  }
+  if (!folder && !has_image_extension(job.output)) {
+    throw Error(ErrorCode::kUsage, job.output.string() + ": '" + job.output.extension().string() +
+                                       "' is not an image that can be written; use .jpg, .png, "
+                                       ".bmp, .tif or .webp");
+  }
+  for (const fs::path& input : inputs) OutputFile(output_path(job, input), job.force);
+}
+
+void write_image(OutputFile file, const cv::Mat& image) {
+  bool written = false;
+  try {
+    written = cv::imwrite(file.partial().string(), image);
+  } catch (const cv::Exception& error) {
+    file.fail(error.err);
+  }
+  if (!written) file.fail("OpenCV could not encode it; use .jpg or .png");
+  file.commit();
 }
 
 int detect_in_images(Detector& detector, const DetectJob& job, RunReport& report) {

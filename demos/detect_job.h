@@ -3,13 +3,16 @@
 
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/progress.h>
+#include <hornet/pipelines/raster_reader.h>
 #include <hornet/pipelines/result_writers.h>
 #include <hornet/pipelines/run_report.h>
+#include <hornet/pipelines/tiled_detection.h>
 #include <hornet/pipelines/video.h>
 
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hornet::cli {
 
@@ -22,6 +25,8 @@ struct DetectJob {
   int batch_size = 1;
   VideoRange range;
   ProgressMode progress = ProgressMode::kAuto;
+  std::optional<TiledDetectionOptions> tiles;  // --tile
+  RasterOptions raster;                        // of what is read in tiles
 };
 
 enum class InputKind { kImage, kFolder, kVideo, kCamera };
@@ -32,9 +37,21 @@ InputKind input_kind(const std::string& input);
 // Where --json goes: a new file, or stdout for "-".
 ResultStream result_stream(const DetectJob& job);
 
-// Both fill in the report (counts, stages, warnings) and return the exit code: 0, 6 if some images
+// The image itself, or the images of the folder sorted by name. Error(kInput) if it has none.
+std::vector<std::filesystem::path> list_images(const DetectJob& job);
+
+// Where the annotated image of `input`, one of list_images(), goes.
+std::filesystem::path output_path(const DetectJob& job, const std::filesystem::path& input);
+
+// Finds out before the work whether anything stands in the way of the annotated images.
+void prepare_outputs(const DetectJob& job, const std::vector<std::filesystem::path>& inputs);
+
+void write_image(OutputFile file, const cv::Mat& image);
+
+// All fill in the report (counts, stages, warnings) and return the exit code: 0, 6 if some images
 // failed, 130 after Ctrl-C. Outputs are complete under their names by then.
 int detect_in_images(Detector& detector, const DetectJob& job, RunReport& report);
+int detect_in_tiles(Detector& detector, const DetectJob& job, RunReport& report);
 int detect_in_video(Detector& detector, const DetectJob& job, RunReport& report);
 
 }  // namespace hornet::cli

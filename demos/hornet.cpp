@@ -30,6 +30,8 @@ constexpr Subcommand kSubcommands[] = {
      hornet::cli::run_forward, true},
     {"info", "say what a checkpoint holds: model, parameters, FLOPs, classes",
      hornet::cli::run_info, false},
+    {"segment", "give every pixel of images and rasters of any size its class",
+     hornet::cli::run_segment, true},
 };
 
 // OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
@@ -54,7 +56,7 @@ void print_help(std::ostream& out) {
   out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
 }
 
-// "detect, forward or info".
+// "detect, forward, info or segment".
 std::string command_names() {
   constexpr size_t kCount = std::size(kSubcommands);
   std::string names;

@@ -33,7 +33,9 @@ bool starts_with(const std::string& text, const std::string& start) {
 
 // "hornet: MODEL, loaded N/N tensors, DEVICE"
 bool is_model_line(const std::string& line) { return line.find(", loaded ") != std::string::npos; }
-bool is_progress(const std::string& line) { return starts_with(line, "detect "); }
+bool is_progress(const std::string& line) {
+  return starts_with(line, "detect ") || starts_with(line, "segment ");
+}
 
 // Settings for small models on the CPU, where the environment has none of its own: threads that
 // wait for each other cost more than they gain, and without the second line the program starts
@@ -46,18 +48,26 @@ void set_environment() {
 
 }  // namespace
 
-Program::Program(Arguments arguments) : out_(std::tmpfile()), err_(std::tmpfile()) {
+Program::Program(Arguments arguments, const Environment& environment)
+    : out_(std::tmpfile()), err_(std::tmpfile()) {
   set_environment();
   arguments.insert(arguments.begin(), HORNET_PROGRAM);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
+  std::vector<char*> variables;
+  for (const std::string& variable : environment) {  // the first of a name counts
+    variables.push_back(const_cast<char*>(variable.c_str()));
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
+  variables.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, fileno(out_), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, fileno(err_), STDERR_FILENO);
-  const int failed = posix_spawn(&process_, argv[0], &actions, nullptr, argv.data(), environ);
+  const int failed =
+      posix_spawn(&process_, argv[0], &actions, nullptr, argv.data(), variables.data());
   posix_spawn_file_actions_destroy(&actions);
   EXPECT_EQ(failed, 0) << "cannot start " << argv[0];
   ended_ = failed != 0;

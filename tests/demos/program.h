@@ -10,6 +10,7 @@
 namespace hornet::testing {
 
 using Arguments = std::vector<std::string>;
+using Environment = std::vector<std::string>;  // "NAME=value", beside what the test itself has
 
 struct Outcome {
   int code = -1;    // exit code; 128 + signal if one ended it
@@ -20,7 +21,7 @@ struct Outcome {
 // A running `hornet`. Its output goes to files, so that it never waits for us to read.
 class Program {
  public:
-  explicit Program(Arguments arguments);
+  explicit Program(Arguments arguments, const Environment& environment = {});
   ~Program();  // kills it if it still runs
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

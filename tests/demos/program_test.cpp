@@ -61,8 +61,8 @@ TEST(Program, RefusesCommandLinesThatAreIncomplete) {
   const Arguments detect = {"detect", "--weights", "w.pth", "--input", "in.avi"};
   const Arguments forward = {"forward", "--weights", "w.pth", "--output", "o.safetensors"};
   expect_refused({
-      {{}, {"no command", "detect, forward or info", "--help"}},
-      {{"detcet"}, {"'detcet'", "detect, forward or info"}},
+      {{}, {"no command", "detect, forward, info or segment", "--help"}},
+      {{"detcet"}, {"'detcet'", "detect, forward, info or segment"}},
       {{"detect"}, {"--input", "required", "hornet detect --help"}},
       {{"detect", "--weights"}, {"--weights", "missing"}},
       {detect, {"--output", "--json"}},

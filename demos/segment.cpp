@@ -1,0 +1,203 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/interrupt.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <iostream>
+#include <opencv2/core/version.hpp>
+
+#include "demos/cli.h"
+#include "demos/commands.h"
+#include "demos/segment_job.h"
+
+namespace hornet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+Command command() {
+  Command command;
+  command.name = "segment";
+  command.summary =
+      "Gives every pixel of an image its class. Images of any size: windows slide over them, and\n"
+      "memory does not grow with the image's height. A folder of images becomes a folder.";
+  command.usage = "hornet segment --weights FILE --input INPUT --output OUTPUT [options]";
+  command.examples =
+      "  hornet segment --weights upernet.pth --input street.jpg --output labels.png --overlay "
+      "look.jpg\n"
+      "  hornet segment --weights upernet.pth --input photos/ --output labels/ --size 2048x512\n"
+      "  hornet segment --weights upernet.pth --input scene.tif --output labels.tif --blend hann "
+      "--overlay look.tif --max-memory 1G\n"
+      "  hornet segment --weights upernet.pth --input 16bit.tif --bands 4,3,2 --range 0,4095 "
+      "--output labels.tif\n"
+      "  torchrun --no-python --nproc-per-node 4 hornet segment --weights upernet.pth --input "
+      "scene.tif --output labels.vrt";
+  auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
+  auto number = [](const char* name) { return po::value<int>()->value_name(name); };
+  command.options.add_options()("weights", text("FILE")->required(),
+                                "checkpoint of a UperNet: .pth as the authors publish it, or "
+                                ".safetensors")(
+      "input", text("INPUT")->required(),
+      "image or raster of any format that GDAL reads, or a folder of them")(
+      "output", text("OUTPUT")->required(),
+      "label map: .png, .tif (tiled GeoTIFF), .vrt (parts), or a folder")(
+      "overlay", text("FILE"), "image with its labels' colours, to look at; a folder for a folder")(
+      "probabilities", text("FILE"), ".tif with a float band for every class")(
+      "mode", text("MODE")->default_value("slide"),
+      "slide: in windows; whole: the image at once, in memory")(
+      "tile", number("N"), "window size; by default what the model was trained with")(
+      "stride", number("N"), "window step; by default the model's, or 2/3 of another --tile")(
+      "blend", text("HOW")->default_value("mean"),
+      "mean of overlapping windows, or hann: weighted so that no seam shows")(
+      "size", text("WxH"),
+      "scale the image into this box first and the result back, as the official test pipeline "
+      "does (2048x512; HorNet-L 2560x640); in memory")(
+      "tta", po::bool_switch(),
+      "average six scales and their mirror images: 20 times the work; of each window, or with "
+      "--size or --mode whole of the image")("batch-size",
+                                             po::value<int>()->default_value(1)->value_name("N"),
+                                             "windows that run at once")(
+      "max-memory", text("SIZE")->default_value("2G"),
+      "bound of the memory, for example 512M; wide images are done in column blocks")(
+      "palette", text("NAME"),
+      "ade20k, cityscapes, camvid or a .json file; by default the checkpoint's")(
+      "opacity", po::value<double>()->default_value(0.5, "0.5")->value_name("P"),
+      "of the overlay's colours, 0 to 1")("resume", po::bool_switch(),
+                                          "go on with a run that was interrupted")(
+      "merge-output", po::bool_switch(),
+      "several processes: one .tif instead of a .vrt over parts")(
+      "progress", text("MODE")->default_value("auto"), "auto, plain or none")(
+      "force", po::bool_switch(), "overwrite existing outputs")(
+      "allow-partial", po::bool_switch(), "run although the checkpoint does not fit the model");
+  add_raster_options(command.options);
+  add_runtime_options(command.options);
+  return command;
+}
+
+// Size and time of a file: enough to notice that it is another one.
+nlohmann::ordered_json identity(const fs::path& path) {
+  std::error_code ignored;
+  const auto bytes = fs::is_regular_file(path, ignored) ? fs::file_size(path, ignored) : 0;
+  const auto time = fs::last_write_time(path, ignored).time_since_epoch().count();
+  return {fs::absolute(path, ignored).string(), bytes, time};
+}
+
+nlohmann::ordered_json fingerprint(const po::variables_map& values, const std::string& device) {
+  nlohmann::ordered_json job = {{"version", HORNET_VERSION}, {"device", device}};
+  for (const char* option : {"input", "weights"}) {
+    job["--" + std::string(option)] = identity(values[option].as<std::string>());
+  }
+  const nlohmann::ordered_json given = arguments_of(values);
+  for (const char* option : {"mode", "tile", "stride", "blend", "size", "tta", "batch-size",
+                             "palette", "range", "bands", "dtype", "probabilities"}) {
+    job["--" + std::string(option)] = given.value(option, nlohmann::ordered_json());
+  }
+  return job;
+}
+
+SegmentorOptions segmentor_options(const po::variables_map& values) {
+  SegmentorOptions options;
+  const std::string mode = values["mode"].as<std::string>();
+  if (mode != "whole" && mode != "slide") {
+    throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
+  }
+  options.whole = mode == "whole";
+  for (const char* name : {"tile", "stride"}) {
+    if (!values.count(name)) continue;
+    if (options.whole) {
+      throw Error(ErrorCode::kUsage, "--" + std::string(name) + ": goes with --mode slide");
+    }
+    check_range(values, name, 1, 65536);
+    (name[0] == 't' ? options.tile : options.stride) = values[name].as<int>();
+  }
+  if (values.count("size")) options.size = parse_size(values["size"].as<std::string>(), "--size");
+  options.blend = parse_blend(values["blend"].as<std::string>());
+  if (options.blend != Blend::kMean && (options.whole || options.size)) {
+    throw Error(ErrorCode::kUsage, "--blend hann: goes with --mode slide and without --size");
+  }
+  options.tta = values["tta"].as<bool>();
+  check_range(values, "batch-size", 1, 1024);
+  options.batch_size = values["batch-size"].as<int>();
+  options.max_memory = parse_bytes(values["max-memory"].as<std::string>(), "--max-memory");
+  if (values.count("palette")) options.palette = values["palette"].as<std::string>();
+  options.allow_partial = values["allow-partial"].as<bool>();
+  return options;
+}
+
+SegmentJob parse_job(const po::variables_map& values) {
+  check_range(values, "opacity", 0, 1);
+  check_distinct(values, {"output", "overlay", "probabilities"}, {"input", "weights"});
+  const auto path = [&](const char* name) {
+    return values.count(name) ? fs::path(values[name].as<std::string>()) : fs::path();
+  };
+  SegmentJob job;
+  job.input = path("input");
+  job.output = path("output");
+  job.overlay = path("overlay");
+  job.probabilities = path("probabilities");
+  job.opacity = values["opacity"].as<double>();
+  job.force = values["force"].as<bool>();
+  job.resume = values["resume"].as<bool>();
+  job.merge_output = values["merge-output"].as<bool>();
+  job.raster = raster_options(values);
+  job.progress = parse_progress_mode(values["progress"].as<std::string>());
+  job.group = ProcessGroup::from_environment();
+  if (!job.probabilities.empty() && job.probabilities.extension() != ".tif" &&
+      !fs::is_directory(job.input)) {
+    throw Error(ErrorCode::kUsage, "--probabilities " + job.probabilities.string() +
+                                       ": expected a .tif, it has a float band for every class");
+  }
+  return job;
+}
+
+bool is_shared(const SegmentJob& job) {
+  return job.group.size > 1 || job.output.extension() == ".vrt";
+}
+
+int run_job(Segmentor& segmentor, const SegmentJob& job, RunReport& report) {
+  const InterruptGuard guard;
+  if (fs::is_directory(job.input)) return segment_folder(segmentor, job, report);
+  return is_shared(job) ? segment_shared(segmentor, job, report)
+                        : segment_one(segmentor, job, report);
+}
+
+}  // namespace
+
+int run_segment(int argc, char** argv) {
+  const auto values = parse(command(), argc, argv);
+  if (!values) return 0;
+  const auto began = std::chrono::steady_clock::now();
+  const SegmentorOptions options = segmentor_options(*values);
+  SegmentJob job = parse_job(*values);
+  if (!fs::exists(job.input)) {
+    throw Error(ErrorCode::kInput, job.input.string() + ": no such file or folder");
+  }
+  Segmentor segmentor((*values)["weights"].as<std::string>(), runtime_options(*values), options);
+  job.fingerprint = fingerprint(*values, segmentor.runtime().device_name());
+  const bool leads = job.group.rank == 0;
+  if (leads) {
+    std::cerr << "hornet: " << architecture_name(segmentor.architecture()) << ", "
+              << segmentor.load_report().table() << ", " << segmentor.runtime().device_name()
+              << '\n';
+  }
+  RunReport report;
+  report.command = "segment";
+  report.arguments = arguments_of(*values);
+  report.versions = {
+      {"hornet", HORNET_VERSION}, {"libtorch", TORCH_VERSION}, {"opencv", CV_VERSION}};
+  report.device = segmentor.runtime().device_name();
+  const int code = run_job(segmentor, job, report);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  report.seconds = seconds.count();
+  report.status = status_of(code);
+  report.peak_device_bytes = segmentor.runtime().peak_device_bytes();
+  for (const std::string& warning : report.warnings) std::cerr << "hornet: " << warning << '\n';
+  if (leads) {
+    const bool folder = fs::is_directory(job.input);
+    const fs::path beside = folder ? job.output : job.output.parent_path();
+    write_report(OutputFile(report_path(beside, job.output, job.force), job.force), report);
+  }
+  return code;
+}
+
+}  // namespace hornet::cli

@@ -1,0 +1,40 @@
+// One run of `hornet segment`, after its options have been understood.
+#pragma once
+
+#include <hornet/pipelines/progress.h>
+#include <hornet/pipelines/run_report.h>
+#include <hornet/pipelines/segment_file.h>
+#include <hornet/pipelines/work_queue.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace hornet::cli {
+
+struct SegmentJob {
+  std::filesystem::path input;    // raster or folder
+  std::filesystem::path output;   // .png, .tif, .vrt, or folder
+  std::filesystem::path overlay;  // file or folder; empty: none
+  std::filesystem::path probabilities;
+  double opacity = 0.5;
+  bool force = false;
+  bool resume = false;
+  bool merge_output = false;
+  RasterOptions raster;
+  ProgressMode progress = ProgressMode::kAuto;
+  ProcessGroup group;
+  nlohmann::ordered_json fingerprint;  // what a resumed run must have in common with the first
+};
+
+// The rasters of a folder, by extension, sorted by name. Error(kInput) if there are none.
+std::vector<std::filesystem::path> rasters_in(const std::filesystem::path& folder);
+
+// All fill in the report (counts, stages, images, warnings) and return the exit code: 0, 6 if some
+// images failed, 130 after Ctrl-C.
+int segment_one(Segmentor& segmentor, const SegmentJob& job, RunReport& report);
+int segment_folder(Segmentor& segmentor, const SegmentJob& job, RunReport& report);
+// One raster, by several processes (or one): parts in <output>.parts, a VRT or a file over them.
+int segment_shared(Segmentor& segmentor, const SegmentJob& job, RunReport& report);
+
+}  // namespace hornet::cli
