@@ -11,7 +11,7 @@
 namespace hornet::internal {
 namespace {
 
-constexpr int64_t kCacheBytes = int64_t{64} << 20;
+constexpr int64_t kCacheBytes = int64_t{32} << 20;
 
 // Drivers of services. A small file (GDAL_WMS, WCS_GDAL, a VRT's source) is enough to call them.
 constexpr const char* kServices =
