@@ -13,8 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kLargestPng = int64_t{1} << 28;
-
 SegmentFileOptions file_options(const SegmentJob& job, const fs::path& labels) {
   SegmentFileOptions options;
   options.labels = labels;
@@ -151,8 +149,7 @@ class FolderRun {
     for (const fs::path& input : inputs_) report_.images.push_back(input.filename().string());
     report_.counts = {{"images_in", static_cast<int64_t>(inputs_.size())}, {"images_out", done}};
     if (job_.group.rank == 0) {
-      write_text(OutputFile(job_.output / "classes.json", /*force=*/true),
-                 to_json(segmentor_.palette()).dump(1) + "\n");
+      write_class_list(job_.output / "classes.json", segmentor_.palette());
     }
     const bool all = done == static_cast<int64_t>(inputs_.size());
     return all ? 0 : static_cast<int>(ErrorCode::kPartial);

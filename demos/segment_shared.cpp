@@ -226,8 +226,7 @@ class SharedRun {
                     overlay.target(), raster_.georeference(), {job_.opacity});
       overlay.commit();
     }
-    write_text(OutputFile(class_list_path(job_.output), /*force=*/true),
-               to_json(segmentor_.palette()).dump(1) + "\n");
+    write_class_list(class_list_path(job_.output), segmentor_.palette());
     whole.commit();
     std::error_code ignored;
     fs::remove(plan_path(), ignored);

@@ -11,8 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kLargestPng = int64_t{1} << 28;
-
 fs::path partial_path(const fs::path& output, const std::string& extension) {
   return output.parent_path() / (output.stem().string() + ".partial" + extension);
 }
@@ -125,8 +123,7 @@ class FileRun {
       overlay.commit();
     }
     if (options_.class_list) {
-      write_text(OutputFile(class_list_path(options_.labels), /*force=*/true),
-                 to_json(segmentor_.palette()).dump(1) + "\n");
+      write_class_list(class_list_path(options_.labels), segmentor_.palette());
     }
     if (!planes_path_.empty()) fs::rename(planes_path_, options_.probabilities);
     if (options_.labels.extension() == ".png") {
@@ -180,6 +177,13 @@ void check_label_file(const fs::path& labels, cv::Size size) {
 
 fs::path class_list_path(const fs::path& labels) {
   return labels.parent_path() / (labels.stem().string() + ".classes.json");
+}
+
+void write_class_list(const fs::path& file, const Palette& palette) {
+  // Names are a checkpoint's, and may be no UTF-8.
+  constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+  write_text(OutputFile(file, /*force=*/true),
+             to_json(palette).dump(1, ' ', /*ensure_ascii=*/false, kReplace) + "\n");
 }
 
 }  // namespace hornet

@@ -51,7 +51,11 @@ RasterFormat label_format(const Palette& palette, cv::Size size);
 // .png up to 2^28 pixels.
 void check_label_file(const std::filesystem::path& labels, cv::Size size);
 
-// {"classes": ..., "nodata": ...} beside the labels: labels.classes.json.
+constexpr int64_t kLargestPng = int64_t{1} << 28;  // pixels
+
+// Where the names and colours of the classes go, beside the labels: labels.classes.json. Written as
+// palette.h describes it; an older list is replaced.
 std::filesystem::path class_list_path(const std::filesystem::path& labels);
+void write_class_list(const std::filesystem::path& file, const Palette& palette);
 
 }  // namespace hornet

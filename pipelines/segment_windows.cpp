@@ -2,12 +2,11 @@
 #include <c10/core/InferenceMode.h>
 #include <hornet/backbone/error.h>
 #include <hornet/heads/ops/logits_band.h>
-#include <hornet/pipelines/bounded_queue.h>
 #include <hornet/pipelines/segment_windows.h>
+#include <hornet/pipelines/stages.h>
 
 #include <algorithm>
 #include <opencv2/imgproc.hpp>
-#include <thread>
 
 namespace hornet {
 namespace {
@@ -158,27 +157,13 @@ class RegionRun {
         finished_(1) {}
 
   SegmentReport operator()() {
-    std::thread reader([this] { produce(batches_, [this] { read(); }); });
-    std::thread writer([this] { write(); });
-    produce(finished_, [this] { infer(); });
-    batches_.cancel();
-    reader.join();
-    writer.join();
-    if (error_) std::rethrow_exception(error_);
+    run_stages(
+        batches_, finished_, [this] { read(); }, [this] { infer(); },
+        [this](const LabelRows& rows) { write(rows); });
     return report_;
   }
 
  private:
-  template <typename Queue, typename Body>
-  static void produce(Queue& queue, Body&& body) {
-    try {
-      body();
-      queue.close();
-    } catch (...) {
-      queue.fail(std::current_exception());
-    }
-  }
-
   void read() {
     const auto [first_row, last_row] = tiling_.y.touching(region_.y, region_.y + region_.height);
     const auto [first, last] = tiling_.x.touching(region_.x, region_.x + region_.width);
@@ -300,17 +285,10 @@ class RegionRun {
     return finished_.push(std::exchange(block_, LabelRows{}));
   }
 
-  void write() {
-    try {
-      while (std::optional<LabelRows> rows = finished_.pop()) {
-        const StageTimer timer(report_.write);
-        sink_.labels(rows->where, rows->labels);
-        report_.rows = rows->where.y + rows->where.height - region_.y;
-      }
-    } catch (...) {
-      error_ = std::current_exception();
-      finished_.cancel();
-    }
+  void write(const LabelRows& rows) {
+    const StageTimer timer(report_.write);
+    sink_.labels(rows.where, rows.labels);
+    report_.rows = rows.where.y + rows.where.height - region_.y;
   }
 
   const WindowSource& source_;
@@ -326,7 +304,6 @@ class RegionRun {
   BoundedQueue<Batch> batches_;
   BoundedQueue<LabelRows> finished_;
   SegmentReport report_;
-  std::exception_ptr error_;
 };
 
 }  // namespace

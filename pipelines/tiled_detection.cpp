@@ -1,14 +1,13 @@
 #include <hornet/heads/windows.h>
-#include <hornet/pipelines/bounded_queue.h>
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/pipelines/preprocess.h>
+#include <hornet/pipelines/stages.h>
 #include <hornet/pipelines/tiled_detection.h>
 
 #include <algorithm>
 #include <cmath>
 #include <exception>
 #include <opencv2/imgproc.hpp>
-#include <thread>
 #include <utility>
 
 namespace hornet {
@@ -125,31 +124,17 @@ class TiledRun {
 
   TiledDetectionReport run() {
     if (!options_.whole_image.empty() && grid_.count() > 1) search_whole_image();
-    std::thread reader([this] { stage(tiles_, [this] { read_all(); }); });
-    std::thread writer([this] { write_all(); });
-    stage(finished_, [this] {
+    const auto infer_and_finish = [this] {
       infer_all();
       hand_out(source_.size.height);
-    });
-    tiles_.cancel();
-    reader.join();
-    writer.join();
-    if (error_) std::rethrow_exception(error_);
+    };
+    run_stages(
+        tiles_, finished_, [this] { read_all(); }, infer_and_finish,
+        [this](const FinalRows& rows) { sink_(rows.found, rows.final_row); });
     return report_;
   }
 
  private:
-  // Runs a producer; its queue ends with it, and passes on its error.
-  template <typename Queue, typename Body>
-  static void stage(Queue& queue, Body&& body) {
-    try {
-      body();
-      queue.close();
-    } catch (...) {
-      queue.fail(std::current_exception());
-    }
-  }
-
   void search_whole_image() {
     cv::Size size = keep_ratio_size(source_.size, options_.whole_image);
     if (size.width > source_.size.width || size.height > source_.size.height) size = source_.size;
@@ -243,15 +228,6 @@ class TiledRun {
     return finished_.push({std::move(found), pool_.first_row(row)});
   }
 
-  void write_all() {
-    try {
-      while (std::optional<FinalRows> rows = finished_.pop()) sink_(rows->found, rows->final_row);
-    } catch (...) {
-      error_ = std::current_exception();
-      finished_.cancel();
-    }
-  }
-
   const DetectFunction& detect_;
   const WindowSource& source_;
   const TiledDetectionOptions& options_;
@@ -263,7 +239,6 @@ class TiledRun {
   BoundedQueue<FinalRows> finished_{2};
   int row_ = 0;  // of the tiles that were searched last
   TiledDetectionReport report_;
-  std::exception_ptr error_;
 };
 
 }  // namespace

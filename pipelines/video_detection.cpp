@@ -1,8 +1,6 @@
-#include <hornet/pipelines/bounded_queue.h>
 #include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/stages.h>
 #include <hornet/pipelines/video_detection.h>
-
-#include <thread>
 
 namespace hornet {
 namespace {
@@ -25,29 +23,14 @@ class VideoRun {
         finished_(batch_size_ + 2) {}
 
   VideoReport run() {
-    std::thread decoder([this] { stage(decoded_, [this] { decode(); }); });
-    std::thread writer([this] { write_all(); });
-    stage(finished_, [this] { infer(); });
-    decoded_.cancel();
-    decoder.join();
-    writer.join();
-    if (error_) std::rethrow_exception(error_);
+    run_stages(
+        decoded_, finished_, [this] { decode(); }, [this] { infer(); },
+        [this](FrameResult& result) { write(result); });
     report_.stages = {decode_time_, infer_time_, write_time_};
     return report_;
   }
 
  private:
-  // Runs a producer; its queue ends with it, and passes on its error.
-  template <typename Queue, typename Body>
-  static void stage(Queue& queue, Body&& body) {
-    try {
-      body();
-      queue.close();
-    } catch (...) {
-      queue.fail(std::current_exception());
-    }
-  }
-
   void decode() {
     while (!interrupted()) {
       std::optional<Frame> frame;
@@ -89,15 +72,6 @@ class VideoRun {
     return true;
   }
 
-  void write_all() {
-    try {
-      while (std::optional<FrameResult> result = finished_.pop()) write(*result);
-    } catch (...) {
-      error_ = std::current_exception();
-      finished_.cancel();
-    }
-  }
-
   void write(FrameResult& result) {
     const StageTimer timer(write_time_, 1);
     if (outputs_.json != nullptr) outputs_.json->write(result.frame.info, result.instances);
@@ -119,7 +93,6 @@ class VideoRun {
   BoundedQueue<FrameResult> finished_;
   StageTime decode_time_{"decode"}, infer_time_{"infer"}, write_time_{"draw_encode"};
   VideoReport report_;
-  std::exception_ptr error_;
 };
 
 }  // namespace
