@@ -8,21 +8,12 @@
 #include <opencv2/imgcodecs.hpp>
 
 #include "demos/detect_job.h"
+#include "demos/image_files.h"
 
 namespace hornet::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool has_image_extension(const fs::path& path) {
-  static const char* const kExtensions[] = {".jpg", ".jpeg", ".png", ".bmp",
-                                            ".tif", ".tiff", ".webp"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
-         std::end(kExtensions);
-}
 
 // Detection in a list of images, in batches, with results in the order of the list.
 class ImageRun {
@@ -133,17 +124,7 @@ ResultStream result_stream(const DetectJob& job) {
 
 std::vector<fs::path> list_images(const DetectJob& job) {
   if (input_kind(job.input) != InputKind::kFolder) return {job.input};
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(job.input)) {
-    if (entry.is_regular_file() && has_image_extension(entry.path())) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  if (paths.empty()) {
-    throw Error(ErrorCode::kInput, job.input +
-                                       ": the folder has no images (.jpg, .png, .bmp, "
-                                       ".tif or .webp)");
-  }
-  return paths;
+  return images_in(job.input, ImageFiles::kImages);
 }
 
 fs::path output_path(const DetectJob& job, const fs::path& input) {

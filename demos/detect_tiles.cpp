@@ -21,13 +21,6 @@ std::string text_of(cv::Size size) {
   return std::to_string(size.width) + "x" + std::to_string(size.height);
 }
 
-bool is_tiff(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension == ".tif" || extension == ".tiff";
-}
-
 // The annotated image: a GeoTIFF that is written strip by strip, or any other format in memory.
 class AnnotatedImage {
  public:

@@ -142,8 +142,7 @@ SegmentJob parse_job(const po::variables_map& values) {
   job.raster = raster_options(values);
   job.progress = parse_progress_mode(values["progress"].as<std::string>());
   job.group = ProcessGroup::from_environment();
-  if (!job.probabilities.empty() && job.probabilities.extension() != ".tif" &&
-      !fs::is_directory(job.input)) {
+  if (!job.probabilities.empty() && !is_tiff(job.probabilities) && !fs::is_directory(job.input)) {
     throw Error(ErrorCode::kUsage, "--probabilities " + job.probabilities.string() +
                                        ": expected a .tif, it has a float band for every class");
   }

@@ -1,11 +1,11 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/interrupt.h>
 
-#include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <iostream>
+#include <optional>
 
+#include "demos/image_files.h"
 #include "demos/segment_job.h"
 
 namespace hornet::cli {
@@ -33,10 +33,6 @@ void add_stages(RunReport& report, const SegmentFileReport& run) {
   }
 }
 
-int64_t all_windows(const Segmentor& segmentor, cv::Size size) {
-  return segmentor.count_windows(size, {{0, 0}, size});
-}
-
 // The images of a folder, each a share of the work.
 class FolderRun {
  public:
@@ -44,7 +40,7 @@ class FolderRun {
       : segmentor_(segmentor),
         job_(job),
         report_(report),
-        inputs_(rasters_in(job.input)),
+        inputs_(images_in(job.input, ImageFiles::kRasters)),
         queue_(job.group, "segment " + job.output.string(), static_cast<int64_t>(inputs_.size())) {
     for (const fs::path& path : {job.output, job.overlay, job.probabilities}) {
       if (!path.empty()) make_folder(path);
@@ -164,36 +160,18 @@ class FolderRun {
 
 }  // namespace
 
-std::vector<fs::path> rasters_in(const fs::path& folder) {
-  static const char* const kExtensions[] = {".jpg",  ".jpeg", ".png", ".bmp", ".tif",
-                                            ".tiff", ".webp", ".jp2", ".vrt"};
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    std::string extension = entry.path().extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return std::tolower(c); });
-    const bool known = std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
-                       std::end(kExtensions);
-    if (known && entry.is_regular_file()) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  if (paths.empty()) {
-    throw Error(ErrorCode::kInput, folder.string() +
-                                       ": the folder has no images (.jpg, .png, .bmp, .tif, .webp, "
-                                       ".jp2 or .vrt)");
-  }
-  return paths;
-}
-
 int segment_one(Segmentor& segmentor, const SegmentJob& job, RunReport& report) {
   RasterReader raster(job.input, job.raster);
   SegmentFileOptions options = file_options(job, job.output);
   options.overlay = job.overlay;
   options.probabilities = job.probabilities;
-  Progress progress({job.progress, "segment", all_windows(segmentor, raster.size()), "tiles"});
-  options.progress = [&](int64_t windows) { progress.advance(windows); };
+  std::optional<Progress> progress;
+  options.begin = [&](int64_t windows) {
+    progress.emplace(ProgressOptions{job.progress, "segment", windows, "tiles"});
+  };
+  options.progress = [&](int64_t windows) { progress->advance(windows); };
   const SegmentFileReport run = segment_file(segmentor, raster, options);
-  progress.finish();
+  progress->finish();
   report.counts = {{"width", raster.size().width},
                    {"height", raster.size().height},
                    {"tiles", run.segment.windows},

@@ -27,9 +27,6 @@ struct SegmentJob {
   nlohmann::ordered_json fingerprint;  // what a resumed run must have in common with the first
 };
 
-// The rasters of a folder, by extension, sorted by name. Error(kInput) if there are none.
-std::vector<std::filesystem::path> rasters_in(const std::filesystem::path& folder);
-
 // All fill in the report (counts, stages, images, warnings) and return the exit code: 0, 6 if some
 // images failed, 130 after Ctrl-C.
 int segment_one(Segmentor& segmentor, const SegmentJob& job, RunReport& report);

@@ -100,7 +100,7 @@ class SharedRun {
                            : "several processes write parts; name a .vrt over them, or pass "
                              "--merge-output for one file"));
     }
-    if (!vrt && job_.output.extension() != ".tif") {
+    if (!vrt && !is_tiff(job_.output)) {
       throw Error(ErrorCode::kUsage,
                   "--output " + job_.output.string() + ": --merge-output writes a .tif");
     }

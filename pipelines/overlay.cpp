@@ -4,7 +4,6 @@
 #include <hornet/pipelines/raster_writer.h>
 
 #include <algorithm>
-#include <cctype>
 #include <functional>
 #include <opencv2/imgcodecs.hpp>
 
@@ -25,12 +24,6 @@ void for_each_strip(RasterReader& image, LabelReader& labels, const Palette& pal
     blend_labels(bgr, labels.read(where), palette, opacity);
     use(where, bgr);
   }
-}
-
-bool is_tiff(const std::filesystem::path& name) {
-  std::string extension = name.extension().string();
-  for (char& letter : extension) letter = static_cast<char>(std::tolower(uint8_t(letter)));
-  return extension == ".tif" || extension == ".tiff";
 }
 
 [[noreturn]] void fail_output(const std::filesystem::path& name, const std::string& what) {

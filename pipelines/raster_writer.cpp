@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -316,6 +317,12 @@ void convert_to_png(const fs::path& raster, const fs::path& png) {
   if (copy == nullptr || messages.failed()) fail(png, messages.failure());
   if (!is_complete_png(png)) fail(png, "its end is missing");
   sync(png);
+}
+
+bool is_tiff(const std::filesystem::path& name) {
+  std::string extension = name.extension().string();
+  for (char& letter : extension) letter = static_cast<char>(std::tolower(uint8_t(letter)));
+  return extension == ".tif" || extension == ".tiff";
 }
 
 }  // namespace hornet

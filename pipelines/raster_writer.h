@@ -65,6 +65,9 @@ class RasterWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether a file of this name is a TIFF.
+bool is_tiff(const std::filesystem::path& name);
+
 // A label raster as PNG, with its palette. Streams: memory does not grow with the image.
 void convert_to_png(const std::filesystem::path& raster, const std::filesystem::path& png);
 

@@ -64,6 +64,12 @@ class FileRun {
         partial_path(options_.labels, ".json"), options_.job,
         [this] { return segmentor_.regions(raster_.size(), !planes_path_.empty()); },
         options_.resume, options_.force);
+    int64_t ahead = 0;
+    for (size_t i = 0; i < state.regions.size(); ++i) {
+      const cv::Rect rest = rest_of(state, i);
+      if (!rest.empty()) ahead += segmentor_.count_windows(raster_.size(), rest);
+    }
+    options_.begin(ahead);
     const bool complete = write_rows(state);
     if (complete) {
       const StageTimer timer(report_.finish);
@@ -74,6 +80,13 @@ class FileRun {
   }
 
  private:
+  // The rows of a region that are still to be done.
+  static cv::Rect rest_of(const ResumeState& state, size_t i) {
+    const cv::Rect& region = state.regions[i];
+    const int done = state.rows[i];
+    return {region.x, region.y + done, region.width, region.height - done};
+  }
+
   bool write_rows(ResumeState& state) {
     RasterWriter labels =
         open_partial(labels_path_, label_format(segmentor_.palette(), raster_.size()),
@@ -98,9 +111,8 @@ class FileRun {
         state.rows[i] = where.y + where.height - region.y;
         state.save();
       };
-      const int done = state.rows[i];
-      if (done == region.height) continue;
-      const cv::Rect rest(region.x, region.y + done, region.width, region.height - done);
+      const cv::Rect rest = rest_of(state, i);
+      if (rest.empty()) continue;
       add(report_.segment,
           segmentor_(raster_.source(), sink, rest, {1, options_.progress, options_.stop}));
       if (state.rows[i] < region.height) {
@@ -163,7 +175,7 @@ RasterFormat label_format(const Palette& palette, cv::Size size) {
 
 void check_label_file(const fs::path& labels, cv::Size size) {
   const std::string extension = labels.extension().string();
-  if (extension == ".tif" || extension == ".tiff") return;
+  if (is_tiff(labels)) return;
   if (extension != ".png") {
     throw Error(ErrorCode::kUsage, labels.string() + ": labels are written as .png or .tif");
   }

@@ -31,7 +31,8 @@ struct SegmentFileOptions {
   bool force = false;
   bool resume = false;
   nlohmann::ordered_json job;  // what a resumed run must have in common with the first
-  std::function<void(int64_t windows)> progress = [](int64_t) {};
+  std::function<void(int64_t windows)> begin = [](int64_t) {};     // that many are ahead
+  std::function<void(int64_t windows)> progress = [](int64_t) {};  // that many more are done
   std::function<bool()> stop = [] { return false; };
 };
 
