@@ -208,7 +208,9 @@ int64_t Segmentor::bytes_in_use(const Tiling& tiling) {
                                      cv::Mat::zeros(tiling.tile(), CV_8UC3));
   const WindowModel model = window_model();
   translate_errors([&] { model.run(model.prepare(windows), tiling.tile()); });
-  return peak_host_bytes().value_or(0);
+  // GDAL's cache, queues, and what the allocator does not give back.
+  constexpr int64_t kReserve = int64_t{256} << 20;
+  return peak_host_bytes().value_or(0) + kReserve;
 }
 
 std::vector<cv::Rect> Segmentor::regions(cv::Size image, bool probabilities) {
