@@ -57,6 +57,9 @@ struct Tensor {
   bool is_contiguous() const;
 };
 
+// The elements in row-major order, rounded to float32 where they are not that already.
+std::vector<float> to_floats(const Tensor& tensor);
+
 // What a checkpoint says about itself, where it does.
 struct Metadata {
   std::vector<std::string> classes;             // meta.CLASSES or dataset_meta.classes
