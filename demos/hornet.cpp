@@ -26,6 +26,8 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"detect", "find objects with masks in a video, in images or from a camera",
      hornet::cli::run_detect, true},
+    {"export", "write a network as an ONNX file for other runtimes", hornet::cli::run_export,
+     false},
     {"forward", "write every tensor between an input and the result, by name",
      hornet::cli::run_forward, true},
     {"info", "say what a checkpoint holds: model, parameters, FLOPs, classes",

@@ -1,10 +1,12 @@
 #include <hornet/backbone/error.h>
 #include <hornet/interop/graph.h>
 
+#include <algorithm>
+
 namespace hornet::graph {
 namespace {
 
-constexpr int64_t kSmallest = 32;  // pixels a side
+constexpr int64_t kSmallest = 32, kLargest = 65536;  // pixels a side
 
 // What an operation makes of its inputs' shapes.
 struct ShapeOf {
@@ -45,9 +47,9 @@ struct ShapeOf {
 }  // namespace
 
 std::vector<Shape> infer_shapes(const Graph& graph, int64_t height, int64_t width) {
-  if (height < kSmallest || width < kSmallest) {
+  if (std::min(height, width) < kSmallest || std::max(height, width) > kLargest) {
     throw Error(ErrorCode::kUsage,
-                "a network of strides up to 32 needs inputs of at least 32x32, got " +
+                "a network of strides up to 32 needs inputs from 32x32 to 65536x65536, got " +
                     std::to_string(width) + "x" + std::to_string(height));
   }
   std::vector<Shape> shapes;

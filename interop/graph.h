@@ -93,8 +93,8 @@ struct Shape {
   int64_t channels = 0, height = 0, width = 0;
 };
 
-// The shape of every node's result for an input of height x width pixels. Error(kUsage) for inputs
-// below 32 pixels a side.
+// The shape of every node's result for an input of height x width pixels. Error(kUsage) unless
+// both are from 32 to 65536.
 std::vector<Shape> infer_shapes(const Graph& graph, int64_t height, int64_t width);
 
 // Bins or intervals of one axis as a matrix [bins, size] whose rows average: AdaptivePool's.

@@ -109,7 +109,7 @@ TEST(OpencvNetErrors, NameTheFileAndWhatIsWrong) {
                         opencv::make_net(path, {{31, 64}});
                       },
                       ErrorCode::kUsage),
-                  "at least 32x32, got 31x64");
+                  "from 32x32 to 65536x65536, got 31x64");
   expect_contains(error_of([] { opencv::make_net("no/such.pth"); }), "no/such.pth");
 
   TemporaryFolder folder;
