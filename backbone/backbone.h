@@ -8,8 +8,8 @@
 //   hornet::Fpn neck(hornet::FpnOptions(backbone->feature_info()));
 //   hornet::Features pyramid = neck->forward(backbone->forward(images));
 //
-// Your own network becomes a backbone by implementing the two functions; register_backbone gives
-// it a name beside the built-in ones.
+// Your own network becomes a backbone by as_backbone (adapter.h) or by implementing the two
+// functions; register_backbone gives it a name beside the built-in ones.
 #pragma once
 
 #include <torch/nn/module.h>

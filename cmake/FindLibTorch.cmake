@@ -2,7 +2,8 @@
 # `python -c "import torch; print(torch.utils.cmake_prefix_path)"` prints for a pip wheel.
 #
 #   LibTorch::cpu    libtorch_cpu and libc10: all that is needed without a GPU
-#   LibTorch::cuda   the same with libtorch_cuda and libc10_cuda (only where they exist)
+#   LibTorch::cuda   the same with libtorch_cuda and libc10_cuda (only where they exist; COMPONENTS
+#                    cuda insists on it)
 #
 # find_package(Torch) is not used: the CUDA wheel's own package file demands a CUDA toolkit
 # even from those who only want its CPU half.
@@ -22,13 +23,17 @@ if(LibTorch_CONFIG_DIR)
 endif()
 mark_as_advanced(LibTorch_CONFIG_DIR)
 
+set(LibTorch_cpu_FOUND ${LibTorch_torch_cpu_LIBRARY})
+set(LibTorch_cuda_FOUND ${LibTorch_torch_cuda_LIBRARY})
+
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
   LibTorch
   REQUIRED_VARS LibTorch_torch_cpu_LIBRARY LibTorch_c10_LIBRARY LibTorch_ROOT_DIR
   VERSION_VAR LibTorch_VERSION
+  HANDLE_VERSION_RANGE HANDLE_COMPONENTS
   REASON_FAILURE_MESSAGE
-    "Set CMAKE_PREFIX_PATH to a LibTorch 2.11 or run `make`, which fetches one (pip install torch==2.11.0).")
+    "Set CMAKE_PREFIX_PATH to a LibTorch 2.11: its root, or for a wheel (pip install torch==2.11.0, as HorNet's own `make` does) what `python3 -c \"print(__import__('torch').utils.cmake_prefix_path)\"` prints.")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   add_library(LibTorch::cpu INTERFACE IMPORTED)

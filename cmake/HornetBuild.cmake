@@ -29,7 +29,8 @@ foreach(_folder backbone necks heads pipelines interop)
 endforeach()
 
 # hornet_find_torch(): LibTorch, and the CUDA language where HORNET_CUDA asks for it.
-# Defines the target hornet_torch and the variable HORNET_WITH_CUDA.
+# Defines the target hornet::torch, which is what every library here means by LibTorch, and the
+# variable HORNET_WITH_CUDA.
 macro(hornet_find_torch)
   find_package(LibTorch 2.11 REQUIRED)
   # CMake leaves a LibTorch inside the source tree (.venv) out of the installed RPATH by itself.
@@ -47,16 +48,30 @@ macro(hornet_find_torch)
     endif()
   endif()
   add_library(hornet_torch INTERFACE)
+  add_library(hornet::torch ALIAS hornet_torch)
   target_link_libraries(hornet_torch INTERFACE LibTorch::cpu)
   if(HORNET_WITH_CUDA)
     hornet_cuda_architectures()
     enable_language(CUDA)
     set(CMAKE_CUDA_STANDARD 17)
     find_package(CUDAToolkit REQUIRED)
-    target_link_libraries(hornet_torch INTERFACE LibTorch::cuda CUDA::cudart)
+    target_link_libraries(hornet_torch INTERFACE LibTorch::cuda $<BUILD_INTERFACE:CUDA::cudart>)
   endif()
+  hornet_torch_component()
   message(STATUS "HorNet: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}, CUDA kernels: ${HORNET_WITH_CUDA}")
 endmacro()
+
+# LibTorch's minor versions are not binary compatible: who links to HorNet needs the same one, and
+# one with CUDA if HorNet's kernels are built for it (the CUDA toolkit they do not need).
+function(hornet_torch_component)
+  string(REGEX MATCH "^([0-9]+)\\.([0-9]+)" _version "${LibTorch_VERSION}")
+  math(EXPR _next "${CMAKE_MATCH_2} + 1")
+  set(_package "LibTorch ${_version}...<${CMAKE_MATCH_1}.${_next}")
+  if(HORNET_WITH_CUDA)
+    string(APPEND _package " COMPONENTS cuda")
+  endif()
+  hornet_component(torch PACKAGES "${_package}")
+endfunction()
 
 # The version of nvcc in HORNET_CUDA_VERSION, 0 without one. An older nvcc than 12.8 does not know
 # the newest architectures of the default list.
@@ -104,21 +119,22 @@ function(hornet_compile_options target)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
 endfunction()
 
-# hornet_library(backbone SOURCES ... LINK ...): the shared library hornet::backbone.
+# hornet_library(backbone SOURCES ... LINK ...): the shared library hornet::backbone, installed as a
+# component of the package HorNet. PACKAGES: see hornet_component().
 function(hornet_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LINK_PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LINK_PRIVATE;PACKAGES" ${ARGN})
   add_library(hornet_${name} SHARED ${ARG_SOURCES})
   add_library(hornet::${name} ALIAS hornet_${name})
   set_target_properties(
-    hornet_${name} PROPERTIES EXPORT_NAME ${name} DEFINE_SYMBOL "" VERSION ${PROJECT_VERSION}
-                              SOVERSION ${PROJECT_VERSION_MAJOR})
+    hornet_${name} PROPERTIES DEFINE_SYMBOL "" VERSION ${PROJECT_VERSION}
+                              SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_include_directories(
     hornet_${name} PUBLIC $<BUILD_INTERFACE:${HORNET_INCLUDE_DIR}>
                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(hornet_${name} PUBLIC cxx_std_17)
   target_link_libraries(hornet_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_LINK_PRIVATE})
   hornet_compile_options(hornet_${name})
-  install(TARGETS hornet_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  hornet_component(${name} PACKAGES ${ARG_PACKAGES})
 endfunction()
 
 # hornet_use_torch_pch(target): reuse the precompiled <torch/torch.h> of hornet_backbone.

@@ -5,14 +5,16 @@ namespace {
 
 constexpr size_t kRoiLevels = 4;  // RoIs come from the first four levels, proposals from all
 
-std::vector<FeatureInfo> roi_levels(const std::vector<FeatureInfo>& pyramid) {
-  return {pyramid.begin(), pyramid.begin() + std::min(pyramid.size(), kRoiLevels)};
+// The finest `count` levels, or as many as there are.
+std::vector<FeatureInfo> first_levels(const std::vector<FeatureInfo>& pyramid, size_t count) {
+  return {pyramid.begin(),
+          pyramid.begin() + static_cast<ptrdiff_t>(std::min(pyramid.size(), count))};
 }
 
 }  // namespace
 
 MaskRcnnOptions::MaskRcnnOptions(const std::vector<FeatureInfo>& pyramid)
-    : rpn(pyramid), roi(roi_levels(pyramid)) {
+    : rpn(pyramid), roi(first_levels(pyramid, kRoiLevels)) {
   TORCH_CHECK(!pyramid.empty(), "MaskRcnnOptions: needs at least one pyramid level");
   const int64_t channels = pyramid.front().channels;
   rpn.channels(channels);
@@ -36,7 +38,10 @@ MaskRcnnImpl::MaskRcnnImpl(std::shared_ptr<Backbone> backbone_, Fpn neck_,
                            const MaskRcnnOptions& options)
     : backbone(std::move(backbone_)), neck(std::move(neck_)) {
   check_wiring(backbone->feature_info(), neck->options.inputs(), "the neck");
-  check_wiring(neck->feature_info(), options.rpn.inputs(), "the region proposal network");
+  const std::vector<FeatureInfo> pyramid = neck->feature_info();
+  check_wiring(pyramid, options.rpn.inputs(), "the region proposal network");
+  check_wiring(first_levels(pyramid, options.roi.inputs().size()), options.roi.inputs(),
+               "the RoI head");
   register_module("backbone", backbone);
   register_module("neck", neck);
   rpn_head = register_module("rpn_head", RpnHead(options.rpn));

@@ -71,6 +71,8 @@ std::string stage_name(const char* letter, size_t stage, const char* name) {
 
 torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
                            const torch::Tensor& rois, int64_t pooled) {
+  TORCH_CHECK(levels.size() >= info.size(), "extract_rois: expected at least ", info.size(),
+              " levels, got ", levels.size());
   const torch::Tensor size = rois.slice(1, 3, 5) - rois.slice(1, 1, 3);
   const torch::Tensor scale = torch::sqrt(size.select(1, 0) * size.select(1, 1));
   const torch::Tensor level = torch::floor(torch::log2(scale / kFinestScale + 1e-6))

@@ -40,6 +40,8 @@ RpnHeadImpl::RpnHeadImpl(const RpnHeadOptions& options_) : options(options_) {
 }
 
 RpnOutputs RpnHeadImpl::forward(const Features& levels) {
+  TORCH_CHECK(levels.size() == options.inputs().size(), "RpnHead: expected ",
+              options.inputs().size(), " levels, got ", levels.size());
   RpnOutputs outputs;
   for (const torch::Tensor& level : levels) {
     const torch::Tensor hidden = torch::relu(rpn_conv->forward(level));

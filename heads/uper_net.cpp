@@ -1,8 +1,18 @@
 #include <hornet/heads/uper_net.h>
 
 namespace hornet {
+namespace {
 
 constexpr size_t kAuxiliaryInput = 2;  // the map at stride 16
+
+void check_auxiliary(const std::vector<FeatureInfo>& inputs, const FcnHeadOptions& options) {
+  TORCH_CHECK(inputs.size() > kAuxiliaryInput, "UperNet: the auxiliary head needs map ",
+              kAuxiliaryInput, " of the backbone, which gives ", inputs.size());
+  const FeatureInfo& given = inputs[kAuxiliaryInput];
+  check_wiring({given}, {{options.in_channels(), given.stride}}, "UperNet's auxiliary head");
+}
+
+}  // namespace
 
 UperNetOptions::UperNetOptions(const std::vector<FeatureInfo>& inputs) : decode(inputs) {
   TORCH_CHECK(inputs.size() > kAuxiliaryInput, "UperNetOptions: needs maps of at least ",
@@ -22,12 +32,15 @@ UperNetImpl::UperNetImpl(std::shared_ptr<Backbone> backbone_, const UperNetOptio
   register_module("backbone", backbone);
   decode_head = register_module("decode_head", UperHead(options.decode));
   if (options.auxiliary) {
+    check_auxiliary(options.decode.inputs(), *options.auxiliary);
     auxiliary_head = register_module("auxiliary_head", FcnHead(*options.auxiliary));
   }
 }
 
 torch::Tensor UperNetImpl::forward(const torch::Tensor& images, const Tap& tap) {
   const Features feats = backbone->forward(images);
+  TORCH_CHECK(feats.size() == decode_head->options.inputs().size(), "UperNet: the backbone gave ",
+              feats.size(), " maps instead of ", decode_head->options.inputs().size());
   tap_all(tap, "feat", feats);
   if (tap && auxiliary_head) tap("aux_logits", auxiliary_head->forward(feats[kAuxiliaryInput]));
   return decode_head->forward(feats, tap);

@@ -3,6 +3,8 @@
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/forward.h>
 
+#include <algorithm>
+
 namespace hornet {
 namespace {
 
@@ -22,13 +24,22 @@ std::vector<MaskCrop> mask_crops(const ops::PastedMasks& pasted) {
   return crops;
 }
 
+// Boxes of the network's input in pixels of the original image.
+torch::Tensor in_original_pixels(const torch::Tensor& boxes, const Preprocessed& image) {
+  if (image.scaled_size.empty()) {
+    return to_original(boxes, image_size(image.image_size), image_size(image.original_size));
+  }
+  const double x = image.crop_origin.x, y = image.crop_origin.y;
+  return to_original(boxes + torch::tensor({x, y, x, y}, boxes.options()),
+                     image_size(image.scaled_size), image_size(image.original_size));
+}
+
 // What is above the threshold, in pixels of the original image.
 std::vector<Instance> to_instances(const Detections& found, const Preprocessed& image,
                                    double score_threshold) {
   const torch::Tensor strong = (found.scores >= score_threshold).nonzero().squeeze(1);
   const ImageSize original = image_size(image.original_size);
-  const torch::Tensor boxes =
-      to_original(found.boxes.index_select(0, strong), image_size(image.image_size), original);
+  const torch::Tensor boxes = in_original_pixels(found.boxes.index_select(0, strong), image);
   const std::vector<MaskCrop> masks = mask_crops(ops::paste_masks(
       found.mask_probs.index_select(0, strong), boxes, original.height, original.width));
   const torch::Tensor box_values = boxes.cpu().contiguous();
@@ -63,8 +74,8 @@ Detector::Detector(const std::filesystem::path& checkpoint, const RuntimeOptions
   load_report_ = loaded.report;
   classes_ =
       ClassTable::from_names(loaded.meta.classes, static_cast<int>(architecture_.num_classes));
-  RoiHeadOptions& roi = model_->roi_head->options;
-  roi.score_threshold(std::min(roi.score_threshold(), options_.score_threshold));
+  candidate_threshold_ = model_->roi_head->options.score_threshold();
+  set_score_threshold(options_.score_threshold);
   translate_errors([&] { model_->to(runtime_.device()); });
 }
 
@@ -73,18 +84,28 @@ std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
 }
 
 std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Mat>& images) {
-  std::vector<std::vector<Instance>> results;
-  std::vector<Preprocessed> batch;
+  std::vector<Preprocessed> inputs;
   for (const cv::Mat& image : images) {
-    Preprocessed next = preprocess(image, detection_preprocess(options_.size));
-    if (!batch.empty() && batch.front().input.sizes() != next.input.sizes()) {
-      run_batch(batch, results);
-      batch.clear();
-    }
-    batch.push_back(std::move(next));
+    inputs.push_back(preprocess(image, detection_preprocess(options_.size)));
   }
-  if (!batch.empty()) run_batch(batch, results);
+  return run(inputs);
+}
+
+std::vector<std::vector<Instance>> Detector::run(const std::vector<Preprocessed>& inputs) {
+  std::vector<std::vector<Instance>> results;
+  for (auto begin = inputs.begin(); begin != inputs.end();) {
+    const auto end = std::find_if(begin, inputs.end(), [begin](const Preprocessed& next) {
+      return next.input.sizes() != begin->input.sizes();
+    });
+    run_batch({begin, end}, results);
+    begin = end;
+  }
   return results;
+}
+
+void Detector::set_score_threshold(double threshold) {
+  options_.score_threshold = threshold;
+  model_->roi_head->options.score_threshold(std::min(candidate_threshold_, threshold));
 }
 
 void Detector::run_batch(const std::vector<Preprocessed>& images,

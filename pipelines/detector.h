@@ -38,6 +38,13 @@ class Detector {
   // The same for several images. Neighbours whose inputs have the same size run as one batch.
   std::vector<std::vector<Instance>> operator()(const std::vector<cv::Mat>& images);
 
+  // The same for inputs that are ready, whatever has made them: see blob.h.
+  std::vector<std::vector<Instance>> run(const std::vector<Preprocessed>& inputs);
+
+  // Leaves out weaker objects from now on.
+  void set_score_threshold(double threshold);
+
+  const DetectorOptions& options() const { return options_; }
   const ClassTable& classes() const { return classes_; }
   const Runtime& runtime() const { return runtime_; }
   const Architecture& architecture() const { return architecture_; }
@@ -53,6 +60,7 @@ class Detector {
   weights::LoadReport load_report_;
   ClassTable classes_;
   MaskRcnn model_{nullptr};
+  double candidate_threshold_ = 0;  // the model's own, below which a class is no candidate
 };
 
 }  // namespace hornet

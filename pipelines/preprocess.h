@@ -42,6 +42,11 @@ struct Preprocessed {
   torch::Tensor input;     // float32 [1,3,H,W]
   cv::Size image_size;     // of resized_rgb; `input` may be larger by its padding
   cv::Size original_size;  // of the image that came in
+
+  // Where dense input shows only a part of the image (blob.h): the size of the whole image after
+  // scaling, and the pixel of it that the part begins with. Otherwise empty and 0, 0.
+  cv::Size scaled_size;
+  cv::Point crop_origin;
 };
 
 // All steps below, in the order of the task.

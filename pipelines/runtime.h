@@ -9,6 +9,7 @@
 // reports running out of memory as hornet::Error(kDevice).
 #pragma once
 
+#include <hornet/pipelines/runtime_options.h>
 #include <torch/types.h>
 
 #include <functional>
@@ -16,11 +17,6 @@
 #include <string>
 
 namespace hornet {
-
-struct RuntimeOptions {
-  std::string device = "auto";  // cpu, cuda, cuda:N; auto: the first GPU, or the CPU
-  std::string dtype = "fp32";   // fp32, bf16, fp16
-};
 
 class Runtime {
  public:

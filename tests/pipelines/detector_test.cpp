@@ -4,40 +4,23 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <opencv2/imgproc.hpp>
+
+#include "tests/pipelines/scene.h"
 
 namespace hornet {
 namespace {
 
+using testing::contains;
+using testing::kDetector;
+using testing::scene;
+
 const std::string kFixtures = std::string(HORNET_TEST_DATA) + "/fixtures/";
-const std::string kDetector = kFixtures + "cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth";
 
 DetectorOptions small() {
   DetectorOptions options;
   options.size = {160, 128};
   options.score_threshold = 0.2;
   return options;
-}
-
-// Shapes on a gradient: something for random weights to look at.
-cv::Mat scene(cv::Size size, int seed) {
-  cv::Mat image(size, CV_8UC3);
-  cv::RNG rng(seed);
-  rng.fill(image, cv::RNG::UNIFORM, 0, 60);
-  for (int i = 0; i < 6; ++i) {
-    const cv::Point centre(rng.uniform(0, size.width), rng.uniform(0, size.height));
-    cv::circle(image, centre, rng.uniform(8, 30), cv::Scalar(rng.uniform(0, 255), 200, 90), -1);
-  }
-  return image;
-}
-
-// Whether there is an equal instance, up to float32; neighbours in the order may swap places.
-bool contains(const std::vector<Instance>& instances, const Instance& wanted) {
-  return std::any_of(instances.begin(), instances.end(), [&](const Instance& other) {
-    const cv::Point2f shift = other.box.tl() - wanted.box.tl();
-    return other.label == wanted.label && std::abs(other.score - wanted.score) < 1e-3f &&
-           std::max(std::abs(shift.x), std::abs(shift.y)) < 0.05f;
-  });
 }
 
 TEST(Detector, FindsObjectsInsideTheImageBestFirst) {
@@ -71,6 +54,20 @@ TEST(Detector, BatchGivesWhatSingleImagesGive) {
       return contains(together[i], instance);
     }));
   }
+}
+
+TEST(Detector, ThresholdMayChangeAndComeBack) {
+  DetectorOptions options = small();
+  Detector detect(kFixtures + "fpn_mask_rcnn_hornet_small_7x7_s1/model.pth", {"cpu", "fp32"},
+                  options);
+  const cv::Mat image = scene({160, 120}, 5);
+  const size_t before = detect(image).size();
+  detect.set_score_threshold(0.01);  // below the model's own 0.05
+  const auto weak = detect(image);
+  EXPECT_GT(weak.size(), before);
+  EXPECT_LT(weak.back().score, 0.05f);
+  detect.set_score_threshold(options.score_threshold);
+  EXPECT_EQ(detect(image).size(), before);
 }
 
 TEST(Detector, IsDeterministic) {
