@@ -58,6 +58,8 @@ inline void check_global_filter(const at::Tensor& x, const at::Tensor& complex_w
   TORCH_CHECK(x.dim() == 4 && x.is_floating_point(),
               "hornet::global_filter: x must be [N,C,H,W] of a floating type, found ",
               x.scalar_type(), " ", x.sym_sizes());
+  TORCH_CHECK(x.sym_size(2) > 0 && x.sym_size(3) > 0,
+              "hornet::global_filter: x must have rows and columns, found ", x.sym_sizes());
   TORCH_CHECK(complex_weight.sym_size(0) == x.sym_size(1),
               "hornet::global_filter: complex_weight must have a filter for each of the ",
               x.sym_size(1), " channels of x, found ", complex_weight.sym_sizes());

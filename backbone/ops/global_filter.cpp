@@ -5,12 +5,12 @@
 
 namespace hornet::ops {
 
-torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, int64_t height,
-                                 int64_t width) {
+torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, c10::SymInt height,
+                                 c10::SymInt width) {
   static auto op = c10::Dispatcher::singleton()
                        .findSchemaOrThrow("hornet::interpolate_filter", "")
                        .typed<at::Tensor(const at::Tensor&, c10::SymInt, c10::SymInt)>();
-  return op.call(complex_weight, height, width);
+  return op.call(complex_weight, std::move(height), std::move(width));
 }
 
 torch::Tensor global_filter(const torch::Tensor& x, const torch::Tensor& complex_weight) {

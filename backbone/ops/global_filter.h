@@ -21,8 +21,8 @@ namespace hornet::ops {
 
 // complex_weight [C,h,w,2] (real, imaginary) -> [C,height,width/2+1,2] for maps of height x width:
 // bilinear with aligned corners, in float32, or float64 if the weight is that.
-torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, int64_t height,
-                                 int64_t width);
+torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, c10::SymInt height,
+                                 c10::SymInt width);
 
 // x [N,C,H,W] and complex_weight [C,h,w,2], resized if h and w are not H and W/2+1, each in any
 // floating type. Computes in and returns float32 [N,C,H,W], or float64 if x or the weight is that.

@@ -1,7 +1,9 @@
 // The gradients of the global filter y = irfft2(rfft2(x) * K). In x it is a circular convolution,
 // whose transpose is the one with the conjugate filter: the op itself. In K, with X and G the
 // spectra of x and of y's gradient, it is the sum over the images of conj(X) G; the columns of a
-// real transform that stand for two (all but 0 and W/2) count twice. Made of differentiable ops.
+// real transform that stand for two (all but 0 and W/2) count twice. All of it is differentiable.
+// A filter of another size is resized before, by an op with a gradient of its own.
+#include <hornet/backbone/ops/checks.h>
 #include <hornet/backbone/ops/global_filter.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -21,33 +23,18 @@ Variable spectrum_of(const Variable& map) {
   return at::fft_rfft2(map, std::nullopt, {2, 3}, "ortho");
 }
 
-// [C,H,W/2+1,2]
-Variable resized_weight_grad(const Variable& x, const Variable& grad) {
-  const Variable products = at::conj_physical(spectrum_of(x)) * spectrum_of(grad);
+Variable weight_grad(const Variable& x, const Variable& complex_weight, const Variable& grad) {
+  if (x.sym_numel() == 0) return at::zeros_like(complex_weight);
+  const Variable map = x.to(grad.scalar_type());
+  const Variable products = at::conj_physical(spectrum_of(map)) * spectrum_of(grad);
   const Variable sums = at::view_as_real(products.sum(0));
   const Variable counts = at::ones_symint({sums.sym_size(2), 1}, sums.options());
   const c10::SymInt twins = (x.sym_size(3) - 1) / 2;
   counts.narrow_symint(0, 1, twins).fill_(2);
-  return sums * counts;
+  return (sums * counts).to(complex_weight.scalar_type());
 }
 
-// The transpose of the interpolation.
-Variable like_weight(const Variable& resized_grad, const Variable& complex_weight) {
-  const c10::SymInt height = resized_grad.sym_size(1), columns = resized_grad.sym_size(2);
-  const c10::SymInt h = complex_weight.sym_size(1), w = complex_weight.sym_size(2);
-  if (height == h && columns == w) return resized_grad;
-  return at::upsample_bilinear2d_backward_symint(
-             resized_grad.permute({3, 0, 1, 2}), {height, columns},
-             {c10::SymInt(2), complex_weight.sym_size(0), h, w}, /*align_corners=*/true)
-      .permute({1, 2, 3, 0});
-}
-
-Variable weight_grad(const Variable& x, const Variable& complex_weight, const Variable& grad) {
-  if (x.sym_numel() == 0) return at::zeros_like(complex_weight);
-  return like_weight(resized_weight_grad(x.to(grad.scalar_type()), grad), complex_weight)
-      .to(complex_weight.scalar_type());
-}
-
+// Of filters that have the map's size.
 class GlobalFilter : public torch::autograd::Function<GlobalFilter> {
  public:
   static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& complex_weight) {
@@ -69,7 +56,12 @@ class GlobalFilter : public torch::autograd::Function<GlobalFilter> {
 };
 
 at::Tensor global_filter_autograd(const at::Tensor& x, const at::Tensor& complex_weight) {
-  return GlobalFilter::apply(x, complex_weight);
+  check_global_filter(x, complex_weight);
+  const c10::SymInt height = x.sym_size(2), width = x.sym_size(3);
+  const bool fits =
+      complex_weight.sym_size(1) == height && complex_weight.sym_size(2) == width / 2 + 1;
+  return GlobalFilter::apply(
+      x, fits ? complex_weight : interpolate_filter(complex_weight, height, width));
 }
 
 TORCH_LIBRARY_IMPL(hornet, Autograd, m) { m.impl("global_filter", global_filter_autograd); }
