@@ -10,7 +10,7 @@ namespace hornet {
 // Interpolated filters of the last few map sizes. An entry is good as long as the weight is the
 // tensor, and the version of it, that the entry was made from: `source_` shares storage and
 // version counter with that tensor, and keeps its memory from being used for another one.
-class GlobalLocalFilterImpl::SpectrumCache {
+class GlobalLocalFilterImpl::FilterCache {
  public:
   torch::Tensor get(const torch::Tensor& weight, int64_t height, int64_t width) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -22,12 +22,12 @@ class GlobalLocalFilterImpl::SpectrumCache {
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
       if (entry->height == height && entry->width == width) {
         entries_.splice(entries_.begin(), entries_, entry);
-        return entry->spectrum;
+        return entry->filter;
       }
     }
     entries_.push_front({height, width, ops::interpolate_filter(source_, height, width)});
     if (entries_.size() > kCachedSizes) entries_.pop_back();
-    return entries_.front().spectrum;
+    return entries_.front().filter;
   }
 
   size_t size() const {
@@ -44,7 +44,7 @@ class GlobalLocalFilterImpl::SpectrumCache {
  private:
   struct Entry {
     int64_t height, width;
-    torch::Tensor spectrum;
+    torch::Tensor filter;
   };
 
   bool is_current(const torch::Tensor& weight) const {
@@ -71,7 +71,7 @@ GlobalLocalFilterImpl::GlobalLocalFilterImpl(const GlobalLocalFilterOptions& opt
 
 void GlobalLocalFilterImpl::reset() {
   const int64_t half = options.channels() / 2;
-  cache_ = std::make_shared<SpectrumCache>();
+  cache_ = std::make_shared<FilterCache>();
   pre_norm = register_module("pre_norm", ChannelLayerNorm(options.channels()));
   post_norm = register_module("post_norm", ChannelLayerNorm(options.channels()));
   dw = register_module(
@@ -93,24 +93,23 @@ void GlobalLocalFilterImpl::train(bool on) {
 
 size_t GlobalLocalFilterImpl::cached_sizes() const { return cache_->size(); }
 
-torch::Tensor GlobalLocalFilterImpl::spectrum(int64_t height, int64_t width) {
-  const torch::Tensor weight = complex_weight.scalar_type() == torch::kFloat64
-                                   ? complex_weight
-                                   : complex_weight.to(torch::kFloat32);
+torch::Tensor GlobalLocalFilterImpl::filter_for(int64_t height, int64_t width) {
   // Inference tensors have no version counter, so a change of theirs could not be noticed.
+  const auto type = complex_weight.scalar_type();
   const bool cacheable = !is_training() && !torch::GradMode::is_enabled() &&
-                         !complex_weight.is_inference() && weight.is_same(complex_weight);
-  if (cacheable) return cache_->get(weight, height, width);
+                         !complex_weight.is_inference() &&
+                         (type == torch::kFloat32 || type == torch::kFloat64);
+  if (cacheable) return cache_->get(complex_weight, height, width);
   // What follows may be a step of an optimizer that leaves the version as it is (torch::optim::SGD
   // writes through data()).
   cache_->clear();
-  return ops::interpolate_filter(weight, height, width);
+  return complex_weight;
 }
 
 torch::Tensor GlobalLocalFilterImpl::forward(const torch::Tensor& x) {
   const std::vector<torch::Tensor> halves = pre_norm->forward(x).chunk(2, 1);
   const torch::Tensor local = dw->forward(halves[0]);
-  const torch::Tensor global = ops::global_filter(halves[1], spectrum(x.size(2), x.size(3)));
+  const torch::Tensor global = ops::global_filter(halves[1], filter_for(x.size(2), x.size(3)));
   const torch::Tensor interleaved = torch::stack({local, global.to(local.scalar_type())}, 2);
   return post_norm->forward(interleaved.reshape(x.sizes()));
 }

@@ -53,9 +53,9 @@ class GlobalLocalFilterImpl : public torch::nn::Cloneable<GlobalLocalFilterImpl>
   torch::Tensor complex_weight;   // [C/2,h,w,2]: real, imaginary
 
  private:
-  class SpectrumCache;
-  torch::Tensor spectrum(int64_t height, int64_t width);
-  std::shared_ptr<SpectrumCache> cache_;
+  class FilterCache;
+  torch::Tensor filter_for(int64_t height, int64_t width);
+  std::shared_ptr<FilterCache> cache_;
 };
 TORCH_MODULE(GlobalLocalFilter);
 

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/gnconv.h>
+#include <hornet/backbone/ops/gnconv.h>
 
 #include <numeric>
 
@@ -57,13 +58,14 @@ void GnConvImpl::pretty_print(std::ostream& stream) const {
 torch::Tensor GnConvImpl::forward(const torch::Tensor& x) {
   const int64_t first = widths_.front();
   const torch::Tensor projected = proj_in->forward(x);
-  const torch::Tensor mixed =
-      dwconv.forward(projected.narrow(1, first, projected.size(1) - first)) * options.scale();
-  const std::vector<torch::Tensor> gates = mixed.split_with_sizes(widths_, 1);
-  torch::Tensor p = projected.narrow(1, 0, first) * gates[0];
-  for (size_t k = 1; k < gates.size(); ++k) {
-    p = pws[k - 1]->as<torch::nn::Conv2d>()->forward(p) * gates[k];
+  const torch::Tensor q = dwconv.forward(projected.narrow(1, first, projected.size(1) - first));
+  std::vector<torch::Tensor> weights, biases;
+  for (const auto& f : *pws) {
+    weights.push_back(f->as<torch::nn::Conv2d>()->weight);
+    biases.push_back(f->as<torch::nn::Conv2d>()->bias);
   }
+  const torch::Tensor p = ops::gnconv(projected.narrow(1, 0, first), q.to(projected.scalar_type()),
+                                      weights, biases, options.scale());
   return proj_out->forward(p);
 }
 

@@ -61,4 +61,23 @@ inline void expect_gradients(const TensorFunction& function, std::vector<torch::
   }
 }
 
+// The same for the gradients of the gradients: those of the sum of the output's squares.
+inline void expect_second_gradients(const TensorFunction& function,
+                                    std::vector<torch::Tensor> inputs) {
+  const auto gradients = [&](std::vector<torch::Tensor> values) {
+    const torch::AutoGradMode with_gradients(true);
+    for (auto& value : values) {
+      if (!value.requires_grad()) value = value.detach().requires_grad_();
+    }
+    const torch::Tensor sum = function(values).pow(2).sum();
+    std::vector<torch::Tensor> flat;
+    for (const auto& gradient : torch::autograd::grad({sum}, values, {}, std::nullopt,
+                                                      /*create_graph=*/true)) {
+      flat.push_back(gradient.flatten());
+    }
+    return torch::cat(flat);
+  };
+  expect_gradients(gradients, std::move(inputs), /*eps=*/1e-5, /*tol=*/1e-5);
+}
+
 }  // namespace hornet::testing

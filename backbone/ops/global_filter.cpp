@@ -1,35 +1,87 @@
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <hornet/backbone/ops/checks.h>
 #include <hornet/backbone/ops/global_filter.h>
-#include <torch/fft.h>
-#include <torch/nn/functional.h>
+#include <torch/library.h>
 
 namespace hornet::ops {
 
-torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, int64_t height,
-                                 int64_t width) {
-  TORCH_CHECK(complex_weight.dim() == 4 && complex_weight.size(3) == 2,
-              "interpolate_filter: complex_weight must be [C,h,w,2], got ", complex_weight.sizes());
-  const std::vector<int64_t> size = {height, width / 2 + 1};
-  if (complex_weight.size(1) == size[0] && complex_weight.size(2) == size[1]) {
-    return torch::view_as_complex(complex_weight.contiguous());
-  }
-  namespace F = torch::nn::functional;
-  const torch::Tensor resized = F::interpolate(
-      complex_weight.permute({3, 0, 1, 2}),
-      F::InterpolateFuncOptions().size(size).mode(torch::kBilinear).align_corners(true));
-  return torch::view_as_complex(resized.permute({1, 2, 3, 0}).contiguous());
+torch::Tensor interpolate_filter(const torch::Tensor& complex_weight, c10::SymInt height,
+                                 c10::SymInt width) {
+  static auto op = c10::Dispatcher::singleton()
+                       .findSchemaOrThrow("hornet::interpolate_filter", "")
+                       .typed<at::Tensor(const at::Tensor&, c10::SymInt, c10::SymInt)>();
+  return op.call(complex_weight, std::move(height), std::move(width));
 }
 
-torch::Tensor global_filter(const torch::Tensor& x, const torch::Tensor& spectrum) {
-  TORCH_CHECK(x.dim() == 4, "global_filter: x must be [N,C,H,W], got ", x.sizes());
-  const int64_t height = x.size(2), width = x.size(3);
-  TORCH_CHECK(spectrum.dim() == 3 && spectrum.size(0) == x.size(1) && spectrum.size(1) == height &&
-                  spectrum.size(2) == width / 2 + 1,
-              "global_filter: a map ", x.sizes(), " needs a spectrum [", x.size(1), ", ", height,
-              ", ", width / 2 + 1, "], got ", spectrum.sizes());
-  const torch::Tensor map = x.scalar_type() == torch::kFloat64 ? x : x.to(torch::kFloat32);
-  const torch::Tensor transformed = torch::fft::rfft2(map, c10::nullopt, {2, 3}, "ortho");
-  return torch::fft::irfft2(transformed * spectrum, torch::IntArrayRef({height, width}), {2, 3},
-                            "ortho");
+torch::Tensor global_filter(const torch::Tensor& x, const torch::Tensor& complex_weight) {
+  static auto op = c10::Dispatcher::singleton()
+                       .findSchemaOrThrow("hornet::global_filter", "")
+                       .typed<at::Tensor(const at::Tensor&, const at::Tensor&)>();
+  return op.call(x, complex_weight);
 }
+
+namespace {
+
+at::ScalarType precision_of(const at::Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+at::ScalarType precision_of(const at::Tensor& x, const at::Tensor& complex_weight) {
+  return at::promote_types(precision_of(x), precision_of(complex_weight));
+}
+
+// The weight itself if its size is right already.
+at::Tensor resize(const at::Tensor& complex_weight, const c10::SymInt& height,
+                  const c10::SymInt& columns) {
+  if (complex_weight.sym_size(1) == height && complex_weight.sym_size(2) == columns) {
+    return complex_weight;
+  }
+  return at::upsample_bilinear2d_symint(complex_weight.permute({3, 0, 1, 2}), {height, columns},
+                                        /*align_corners=*/true)
+      .permute({1, 2, 3, 0});
+}
+
+at::Tensor interpolate_filter_composite(const at::Tensor& complex_weight, c10::SymInt height,
+                                        c10::SymInt width) {
+  check_complex_weight("interpolate_filter", complex_weight);
+  TORCH_CHECK(height > 0 && width > 0,
+              "hornet::interpolate_filter: a map must have rows and columns, found ", height, " x ",
+              width);
+  const at::Tensor resized =
+      resize(complex_weight.to(precision_of(complex_weight)), height, width / 2 + 1).contiguous();
+  // An op's result must be a tensor of its own.
+  return resized.is_alias_of(complex_weight) ? resized.clone() : resized;
+}
+
+at::Tensor global_filter_kernel(const at::Tensor& x, const at::Tensor& complex_weight) {
+  check_global_filter(x, complex_weight);
+  const auto type = precision_of(x, complex_weight);
+  if (x.numel() == 0) return at::empty(x.sizes(), x.options().dtype(type));
+  const int64_t height = x.size(2), width = x.size(3);
+  const at::Tensor kernel =
+      at::view_as_complex(resize(complex_weight.to(type), height, width / 2 + 1).contiguous());
+  at::Tensor spectrum = at::fft_rfft2(x.to(type), std::nullopt, {2, 3}, "ortho");
+  spectrum.mul_(kernel);
+  return at::fft_irfft2(spectrum, at::IntArrayRef{height, width}, {2, 3}, "ortho").contiguous();
+}
+
+at::Tensor global_filter_meta(const at::Tensor& x, const at::Tensor& complex_weight) {
+  check_global_filter(x, complex_weight);
+  return at::empty_symint(x.sym_sizes(), x.options().dtype(precision_of(x, complex_weight)));
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(hornet, m) {
+  m.def("interpolate_filter(Tensor complex_weight, SymInt height, SymInt width) -> Tensor",
+        interpolate_filter_composite);
+  m.def("global_filter(Tensor x, Tensor complex_weight) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(hornet, CompositeExplicitAutograd, m) {
+  m.impl("global_filter", global_filter_kernel);
+}
+
+TORCH_LIBRARY_IMPL(hornet, Meta, m) { m.impl("global_filter", global_filter_meta); }
 
 }  // namespace hornet::ops

@@ -1,7 +1,7 @@
 // One pixel of a pasted mask, for the CPU and the CUDA kernel alike, in float32.
 #pragma once
 
-#include <hornet/heads/ops/host_device.h>
+#include <hornet/backbone/ops/host_device.h>
 
 #include <cmath>
 #include <cstdint>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <c10/util/ArrayRef.h>
-#include <hornet/heads/ops/host_device.h>
+#include <hornet/backbone/ops/host_device.h>
 
 #include <cmath>
 #include <cstdint>

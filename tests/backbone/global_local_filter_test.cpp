@@ -1,8 +1,7 @@
-// The global filter against a Fourier transform in plain loops, its cache, and the module.
+// GlobalLocalFilter: its two halves, their order, and the cache of resized filters.
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/global_local_filter.h>
-#include <hornet/backbone/ops/global_filter.h>
 
 #include "tests/backbone/filter_reference.h"
 #include "tests/gradcheck.h"
@@ -20,71 +19,6 @@ struct Size {
   int64_t height, width;
 };
 const std::vector<Size> kSizes = {{7, 5}, {6, 8}, {5, 6}, {4, 7}, {1, 9}, {1, 4}, {9, 1}, {1, 1}};
-
-TEST(GlobalFilter, IsAProductOfSpectra) {
-  torch::manual_seed(1);
-  for (const Size& size : kSizes) {
-    SCOPED_TRACE(std::to_string(size.height) + "x" + std::to_string(size.width));
-    const Tensor x = torch::randn({2, 3, size.height, size.width}, torch::kDouble);
-    const Tensor weight = torch::randn({3, size.height, size.width / 2 + 1, 2}, torch::kDouble);
-    const Tensor expected = reference_filter(x, weight);
-    expect_close(ops::global_filter(x, torch::view_as_complex(weight)), expected, 1e-10);
-    expect_close(
-        ops::global_filter(x.to(torch::kFloat), torch::view_as_complex(weight.to(torch::kFloat))),
-        expected.to(torch::kFloat));
-  }
-}
-
-TEST(GlobalFilter, CommutesWithCircularShifts) {
-  torch::manual_seed(2);
-  const Tensor spectrum = torch::randn({4, 14, 8}, torch::kComplexFloat);
-  const Tensor x = torch::randn({2, 4, 14, 14});
-  const Tensor y = ops::global_filter(x, spectrum);
-  for (const auto& [dy, dx] : std::vector<std::pair<int64_t, int64_t>>{{1, 0}, {0, 1}, {5, 11}}) {
-    expect_close(ops::global_filter(x.roll({dy, dx}, {2, 3}), spectrum), y.roll({dy, dx}, {2, 3}));
-  }
-}
-
-TEST(GlobalFilter, ComputesReducedPrecisionInFloat32) {
-  torch::manual_seed(3);
-  const Tensor spectrum = torch::randn({4, 6, 4}, torch::kComplexFloat);
-  for (const auto type : {torch::kHalf, torch::kBFloat16}) {
-    const Tensor x = torch::randn({2, 4, 6, 7}).to(type);
-    const Tensor y = ops::global_filter(x, spectrum);
-    EXPECT_EQ(y.scalar_type(), torch::kFloat);
-    expect_identical(y, ops::global_filter(x.to(torch::kFloat), spectrum));
-  }
-}
-
-TEST(GlobalFilter, TakesAnyStrides) {
-  const Tensor spectrum = torch::randn({4, 6, 4}, torch::kComplexFloat);
-  const Tensor x = torch::randn({2, 6, 7, 8}).permute({0, 3, 1, 2}).slice(1, 0, 8, 2);
-  expect_close(ops::global_filter(x, spectrum), ops::global_filter(x.contiguous(), spectrum));
-}
-
-TEST(GlobalFilter, RefusesASpectrumOfAnotherSize) {
-  const Tensor x = torch::randn({1, 4, 6, 7});
-  EXPECT_THROW(ops::global_filter(x, torch::randn({4, 5, 4}, torch::kComplexFloat)), c10::Error);
-  EXPECT_THROW(ops::global_filter(x, torch::randn({3, 6, 4}, torch::kComplexFloat)), c10::Error);
-}
-
-TEST(InterpolateFilter, IsBilinearWithAlignedCorners) {
-  torch::manual_seed(4);
-  const Tensor weight = torch::randn({3, 5, 4, 2}, torch::kDouble);
-  for (const Size& size : kSizes) {
-    SCOPED_TRACE(std::to_string(size.height) + "x" + std::to_string(size.width));
-    const Tensor resized = ops::interpolate_filter(weight, size.height, size.width);
-    expect_close(torch::view_as_real(resized),
-                 reference_resize(weight, size.height, size.width / 2 + 1), 1e-12);
-  }
-}
-
-TEST(InterpolateFilter, KeepsTheNativeSizeAsItIs) {
-  const Tensor weight = torch::randn({3, 5, 4, 2});
-  for (const int64_t width : {6, 7}) {
-    expect_identical(torch::view_as_real(ops::interpolate_filter(weight, 5, width)), weight);
-  }
-}
 
 GlobalLocalFilter random_filter(int64_t channels = 6, FilterSize size = {6, 4}) {
   torch::manual_seed(5);

@@ -1,17 +1,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <hornet/backbone/ops/cpu/vector_levels.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
-
-// The compiler makes one copy of a function for each level, and the loader takes the best that the
-// processor has. None of them has fused multiply-adds: all levels give the same bits.
-#if defined(__x86_64__) && defined(__GNUC__)
-#define HORNET_VECTOR_LEVELS __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define HORNET_VECTOR_LEVELS
-#endif
 
 namespace hornet::ops {
 namespace {

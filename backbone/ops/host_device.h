@@ -1,4 +1,4 @@
-// Marks the arithmetic that the CPU and the CUDA kernels share.
+// Marks the arithmetic that the CPU and the CUDA kernels of an op share.
 #pragma once
 
 #ifdef __CUDACC__
