@@ -1,8 +1,8 @@
 // The global filter as dense transforms, eight channels at a time: at the sizes of HorNet's maps a
 // matrix product that stays in the cache is faster than the FFT that OpenCV has.
+#include <hornet/backbone/ops/cpu/vector_levels.h>
 #include <hornet/interop/fourier.h>
 #include <hornet/interop/internal/opencv_layers.h>
-#include <hornet/interop/internal/simd.h>
 
 #include <vector>
 
@@ -19,8 +19,8 @@ constexpr int64_t kRows = 4;    // and rows
 int64_t padded(int64_t columns) { return (columns + kLanes - 1) / kLanes * kLanes; }
 
 // out[rows, columns] = transposed(a[inner, rows]) b[inner, columns]; columns is padded.
-HORNET_CLONES void multiply(const float* a, int64_t inner, int64_t rows, const float* b,
-                            int64_t columns, float* out) {
+HORNET_VECTOR_LEVELS void multiply(const float* a, int64_t inner, int64_t rows, const float* b,
+                                   int64_t columns, float* out) {
   for (int64_t r = 0; r < rows; r += kRows) {
     const int64_t used = std::min(kRows, rows - r);
     // Rows beyond the last one repeat it.
@@ -67,7 +67,8 @@ void transpose_out(const float* in, int64_t in_row, int64_t groups, int64_t rows
 }
 
 // The spectra of a group, real rows over imaginary rows, times the filter's.
-HORNET_CLONES void apply_filter(float* real, float* imaginary, const float* filter, int64_t count) {
+HORNET_VECTOR_LEVELS void apply_filter(float* real, float* imaginary, const float* filter,
+                                       int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const float re = real[i], im = imaginary[i];
     real[i] = re * filter[2 * i] - im * filter[2 * i + 1];

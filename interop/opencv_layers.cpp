@@ -1,5 +1,5 @@
+#include <hornet/backbone/ops/cpu/vector_levels.h>
 #include <hornet/interop/internal/opencv_layers.h>
-#include <hornet/interop/internal/simd.h>
 
 #include <algorithm>
 #include <array>
@@ -43,8 +43,8 @@ class MapLayer : public cv::dnn::Layer {
 };
 
 // `count` pixels of a map whose channels lie `plane` elements apart.
-HORNET_CLONES void normalise(const float* x, float* y, int64_t plane, int64_t channels, int count,
-                             const float* weight, const float* bias) {
+HORNET_VECTOR_LEVELS void normalise(const float* x, float* y, int64_t plane, int64_t channels,
+                                    int count, const float* weight, const float* bias) {
   float mean[kPixels] = {}, scale[kPixels] = {};
   for (int64_t c = 0; c < channels; ++c) {
     for (int i = 0; i < count; ++i) mean[i] += x[c * plane + i];
@@ -114,7 +114,7 @@ GeluSeries gelu_series() {
 }
 
 // Clenshaw's recurrence for every element.
-HORNET_CLONES void gelu(const float* x, float* y, int64_t count, const float* series) {
+HORNET_VECTOR_LEVELS void gelu(const float* x, float* y, int64_t count, const float* series) {
   for (int64_t i = 0; i < count; ++i) {
     const float clamped = std::min(std::max(x[i], -kGeluLimit), kGeluLimit);
     const float u = clamped * clamped * (2 / (kGeluLimit * kGeluLimit)) - 1;
