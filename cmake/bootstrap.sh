@@ -58,7 +58,8 @@ libtorch() {
   done
   say "fetching LibTorch $torch_version into .venv (about 5 GB on disk)"
   python3 -m venv .venv >&2
-  .venv/bin/pip install --quiet --disable-pip-version-check "torch==$torch_version" >&2
+  # onnxruntime (with numpy) is for the test of exported files, which is skipped without it.
+  .venv/bin/pip install --quiet --disable-pip-version-check "torch==$torch_version" onnxruntime numpy >&2
   torch_of .venv/bin/python
 }
 
@@ -69,12 +70,12 @@ if is_debian; then
 else
   missing=
   for tool in c++ cmake ninja python3; do command -v "$tool" >/dev/null || missing+=" $tool"; done
-  for header in gdal_priv.h opencv2/dnn.hpp boost/program_options.hpp nlohmann/json.hpp gtest/gtest.h; do
+  for header in gdal_priv.h onnx/checker.h google/protobuf/message.h opencv2/dnn.hpp boost/program_options.hpp nlohmann/json.hpp gtest/gtest.h; do
     echo "#include <$header>" | c++ -std=c++17 -isystem /usr/include/opencv4 \
       -isystem /usr/local/include/opencv4 -isystem /usr/include/gdal -fsyntax-only -x c++ - 2>/dev/null || missing+=" <$header>"
   done
   if [ -n "$missing" ]; then
-    say "not a Debian machine, and missing:$missing; please install a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json, GDAL >= 3.6 and GoogleTest"
+    say "not a Debian machine, and missing:$missing; please install a C++17 compiler, cmake >= 3.22, ninja, python3, OpenCV >= 4.6 (dnn), Boost.Program_options, nlohmann-json, GDAL >= 3.6, ONNX >= 1.12 with protobuf, and GoogleTest"
     exit 1
   fi
 fi

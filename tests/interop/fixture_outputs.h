@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <opencv2/core.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,24 @@ inline void expect_output(const FixtureCase& fixture, const std::string& name,
   const double tolerance =
       std::max(info["atol"].get<double>(), kRelative * info["absmax"].get<double>());
   EXPECT_LE((got - expected).abs().max().item<double>(), tolerance) << name;
+}
+
+// The backbone of a segmentation model as a checkpoint of its own.
+inline void write_backbone(const FixtureCase& fixture, const std::filesystem::path& path) {
+  const weights::File file = weights::read(fixture.folder / "model.pth");
+  std::map<std::string, weights::Tensor> tensors;
+  for (const auto& [key, tensor] : file.tensors) {
+    if (key.rfind("backbone.", 0) == 0) tensors[key] = tensor;
+  }
+  weights::write_safetensors(path, tensors);
+}
+
+// A case with a backbone inside a larger model.
+inline FixtureCase backbone_case() {
+  for (const FixtureCase& fixture : whole_cases()) {
+    if (fixture.kind == "seg") return fixture;
+  }
+  throw std::runtime_error("no segmentation model among the fixtures");
 }
 
 inline cv::Mat to_mat(const torch::Tensor& tensor) {

@@ -76,6 +76,24 @@ TEST(OnnxModelFile, SaysWhatGoesInAndOut) {
   EXPECT_EQ(one.operations.count("DFT"), 0u);
 }
 
+TEST(OnnxModelFile, HoldsABackboneAlone) {
+  const FixtureCase fixture = backbone_case();
+  const TemporaryFolder folder;
+  write_backbone(fixture, folder / "backbone.safetensors");
+  const LoadedModel model = load_model(weights::read(fixture.folder / "model.pth"));
+  const torch::Tensor input = fixture.input(model).input;
+  graph::write_onnx(graph::read_graph(weights::read(folder / "backbone.safetensors")),
+                    folder / "model.onnx", {input.size(2), input.size(3)});
+  cv::dnn::Net net = cv::dnn::readNet((folder / "model.onnx").string());
+  net.setInput(to_mat(input), "input");
+  const std::vector<std::string> names = {"feat0", "feat1", "feat2", "feat3"};
+  std::vector<cv::Mat> outputs;
+  net.forward(outputs, names);
+  for (size_t i = 0; i < names.size(); ++i) {
+    expect_output(fixture, names[i], to_tensor(outputs[i]));
+  }
+}
+
 // The file takes the size that it was exported for; OpenCV says so when it meets another.
 TEST(OnnxModelFile, IsForOneSize) {
   const TemporaryFolder folder;

@@ -64,6 +64,23 @@ TEST(OpencvNetSizes, FollowTheInput) {
   }
 }
 
+TEST(OpencvNetBackbone, GivesItsFeatures) {
+  const FixtureCase fixture = backbone_case();
+  const TemporaryFolder folder;
+  write_backbone(fixture, folder / "backbone.safetensors");
+  const LoadedModel model = load_model(weights::read(fixture.folder / "model.pth"));
+  cv::dnn::Net net =
+      opencv::make_net(folder / "backbone.safetensors", {{}, graph::Pixels::kNormalised});
+  net.setInput(to_mat(fixture.input(model).input), "input");
+  const std::vector<std::string> names = {"feat0", "feat1", "feat2", "feat3"};
+  EXPECT_EQ(net.getUnconnectedOutLayersNames().size(), names.size());
+  std::vector<cv::Mat> outputs;
+  net.forward(outputs, names);
+  for (size_t i = 0; i < names.size(); ++i) {
+    expect_output(fixture, names[i], to_tensor(outputs[i]));
+  }
+}
+
 TEST(OpencvNetPixels, AreNormalisedByTheNetworkItself) {
   const fs::path path = model_path("hornet_base_7x7_s3");
   const cv::Mat image = some_image({150, 117});
