@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 #include <hornet/backbone/ops/checks.h>
 #include <hornet/backbone/ops/host_device.h>
 
@@ -10,11 +11,6 @@
 #include <vector>
 
 namespace hornet::ops {
-
-template <typename T>
-HORNET_HOST_DEVICE inline T gated(T value, T bias, T gate, T scale) {
-  return (value + bias) * (scale * gate);
-}
 
 // A map's values as matrices of lines that lie side by side in memory: a line is a pixel's channels
 // ([1,NHW,C], for channels-last maps) or a channel's pixels ([N,C,HW]). A view where the strides
@@ -32,6 +28,42 @@ inline at::Tensor slice_channels(const at::Tensor& matrix, Lines lines, int64_t 
                                  int64_t count) {
   return matrix.narrow(lines == Lines::kPixels ? 1 : 0, from, count);
 }
+
+// What a device's gate computes: out = (values + bias) * scale * gates, for each line. The bias is
+// a pixel's, one for each of its channels, or a channel's. `out` may be `values`.
+template <typename scalar_t>
+struct Gate {
+  using T = at::opmath_type<scalar_t>;
+
+  template <typename value_t>
+  struct Matrix {
+    value_t* data;
+    int64_t step;  // from line to line
+    HORNET_HOST_DEVICE value_t* line(int64_t i) const { return data + i * step; }
+  };
+
+  Matrix<const scalar_t> values, gates;
+  const scalar_t* bias;
+  T scale;
+  Matrix<scalar_t> out;
+  int64_t count, length;  // of the lines
+  Lines lines;
+
+  Gate(Lines lines, const at::Tensor& values, const at::Tensor& bias, const at::Tensor& gates,
+       double scale, const at::Tensor& out)
+      : values{values.const_data_ptr<scalar_t>(), values.stride(0)},
+        gates{gates.const_data_ptr<scalar_t>(), gates.stride(0)},
+        bias(bias.const_data_ptr<scalar_t>()),
+        scale(static_cast<T>(scale)),
+        out{out.mutable_data_ptr<scalar_t>(), out.stride(0)},
+        count(out.size(0)),
+        length(out.size(1)),
+        lines(lines) {}
+
+  HORNET_HOST_DEVICE static scalar_t product(T value, T bias, T gate, T scale) {
+    return static_cast<scalar_t>((value + bias) * (scale * gate));
+  }
+};
 
 // The arguments of hornet::gnconv for `pixels` pixels of one matrix.
 struct GnConvBlock {
@@ -52,7 +84,7 @@ class GnConvChain {
     }
   }
 
-  // gate(lines, values, bias, gates, out): out = gated(values, bias, gates), `out` may be `values`.
+  // gate(lines, values, bias, gates, out) runs a Gate.
   template <typename Gate>
   void run(const GnConvBlock& block, const Gate& gate) const {
     const int64_t pixels = block.out.size(pixel_dim());
