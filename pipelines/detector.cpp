@@ -1,5 +1,4 @@
 #include <hornet/backbone/error.h>
-#include <hornet/heads/ops/paste_masks.h>
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/forward.h>
 
@@ -24,13 +23,14 @@ std::vector<MaskCrop> mask_crops(const ops::PastedMasks& pasted) {
 
 // What is above the threshold, in pixels of the original image.
 std::vector<Instance> to_instances(const Detections& found, const Preprocessed& image,
-                                   double score_threshold) {
+                                   double score_threshold, Conventions conventions) {
   const torch::Tensor strong = (found.scores >= score_threshold).nonzero().squeeze(1);
   const ImageSize original = image_size(image.original_size);
-  const torch::Tensor boxes =
-      to_original(found.boxes.index_select(0, strong), image_size(image.image_size), original);
-  const std::vector<MaskCrop> masks = mask_crops(ops::paste_masks(
-      found.mask_probs.index_select(0, strong), boxes, original.height, original.width));
+  const torch::Tensor boxes = to_original(found.boxes.index_select(0, strong),
+                                          image_size(image.image_size), original, conventions);
+  const std::vector<MaskCrop> masks =
+      mask_crops(ops::paste_masks(found.mask_probs.index_select(0, strong), boxes, original.height,
+                                  original.width, 0.5, paste_rule(conventions)));
   const torch::Tensor box_values = boxes.cpu().contiguous();
   const torch::Tensor scores = found.scores.index_select(0, strong).cpu();
   const torch::Tensor labels = found.labels.index_select(0, strong).cpu();
@@ -76,7 +76,7 @@ std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Ma
   std::vector<std::vector<Instance>> results;
   std::vector<Preprocessed> batch;
   for (const cv::Mat& image : images) {
-    Preprocessed next = preprocess(image, detection_preprocess(options_.size));
+    Preprocessed next = preprocess(image, detection_preprocess(model_->conventions, options_.size));
     if (!batch.empty() && batch.front().input.sizes() != next.input.sizes()) {
       run_batch(batch, results);
       batch.clear();
@@ -100,7 +100,8 @@ void Detector::run_batch(const std::vector<Preprocessed>& images,
         model_->forward(torch::cat(inputs).to(runtime_.device()), sizes);
     std::vector<std::vector<Instance>> instances;
     for (size_t i = 0; i < found.size(); ++i) {
-      instances.push_back(to_instances(found[i], images[i], options_.score_threshold));
+      instances.push_back(
+          to_instances(found[i], images[i], options_.score_threshold, model_->conventions));
     }
     return instances;
   });
