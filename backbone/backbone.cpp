@@ -1,6 +1,7 @@
 #include <hornet/backbone/backbone.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/hornet.h>
+#include <hornet/backbone/resnet.h>
 
 #include <map>
 #include <mutex>
@@ -16,6 +17,9 @@ struct Registry {
   Registry() {
     for (const std::string& name : hornet_variant_names()) {
       factories[name] = [name] { return std::make_shared<HorNetImpl>(hornet_variant(name)); };
+    }
+    for (const std::string& name : resnet_variant_names()) {
+      factories[name] = [name] { return std::make_shared<ResNetImpl>(resnet_variant(name)); };
     }
   }
 };

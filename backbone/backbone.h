@@ -43,7 +43,8 @@ class Backbone : public torch::nn::Module {
 
 using BackboneFactory = std::function<std::shared_ptr<Backbone>()>;
 
-// Adds a name, or replaces what it meant. The variants of HorNet are there from the start.
+// Adds a name, or replaces what it meant. The variants of HorNet and ResNet are there from the
+// start.
 void register_backbone(const std::string& name, BackboneFactory factory);
 
 // A new backbone with freshly initialised weights. Error(kUsage) lists the names that exist.

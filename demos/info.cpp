@@ -37,11 +37,13 @@ Command command() {
 
 // The sizes of the authors' own tables.
 cv::Size default_size(const Architecture& architecture) {
-  const bool large = architecture.backbone.base_dim >= 192;
   if (architecture.task == Task::kDetection) return {1280, 800};
-  if (architecture.task == Task::kSegmentation)
+  const auto* hornet = std::get_if<HorNetOptions>(&architecture.backbone);
+  if (architecture.task == Task::kSegmentation) {
+    const bool large = hornet && hornet->base_dim >= 192;
     return large ? cv::Size(2560, 640) : cv::Size(2048, 512);
-  const int side = static_cast<int>(classification_size(architecture.backbone));
+  }
+  const int side = hornet ? static_cast<int>(classification_size(*hornet)) : 224;
   return {side, side};
 }
 
@@ -65,6 +67,22 @@ nlohmann::ordered_json filter_sizes(const HorNetOptions& options) {
   return sizes;
 }
 
+void describe_backbone(const HorNetOptions& options, nlohmann::ordered_json& out) {
+  out["base_dim"] = options.base_dim;
+  out["global_filters"] = filter_sizes(options);
+  for (const StageOptions& stage : options.stages) {
+    out["depths"].push_back(stage.depth);
+    out["orders"].push_back(stage.order);
+  }
+}
+
+void describe_backbone(const ResNetOptions& options, nlohmann::ordered_json& out) {
+  out["base_width"] = options.base_width;
+  out["depths"] = options.depths;
+  out["frozen_norm"] = options.frozen_norm;
+  out["norm_eps"] = options.norm_eps;
+}
+
 nlohmann::ordered_json describe(const LoadedModel& model, const weights::File& file,
                                 cv::Size size) {
   const Architecture& architecture = model.architecture;
@@ -74,12 +92,11 @@ nlohmann::ordered_json describe(const LoadedModel& model, const weights::File& f
   out["format"] = file.format;
   out["model"] = architecture_name(architecture);
   out["task"] = task_name(architecture.task);
-  out["base_dim"] = architecture.backbone.base_dim;
-  out["global_filters"] = filter_sizes(architecture.backbone);
-  for (const StageOptions& stage : architecture.backbone.stages) {
-    out["depths"].push_back(stage.depth);
-    out["orders"].push_back(stage.order);
+  if (architecture.detector) {
+    const bool torchvision = architecture.detector->conventions == Conventions::kTorchvision;
+    out["conventions"] = torchvision ? "torchvision" : "mmdet";
   }
+  std::visit([&](const auto& options) { describe_backbone(options, out); }, architecture.backbone);
   out["parameters"] = complexity.parameters;
   out["flops"] = complexity.flops;
   out["flops_size"] = {size.width, size.height};
@@ -99,19 +116,31 @@ std::string join(const nlohmann::ordered_json& list, const char* separator) {
   return text;
 }
 
+void line(const char* name, const std::string& value) {
+  std::printf("%-12s %s\n", name, value.c_str());
+}
+
+// What the blocks of a HorNet, or of a ResNet, have of their own.
+void print_mixers(const nlohmann::ordered_json& info) {
+  if (info.contains("norm_eps")) {
+    line("batch norm", std::string(info["frozen_norm"] ? "frozen" : "trainable") + ", epsilon " +
+                           info["norm_eps"].dump());
+    return;
+  }
+  line("orders", join(info["orders"], ", "));
+  const auto& filters = info["global_filters"];
+  line("filters", filters.empty() ? "none (7x7 depthwise)" : join(filters, ", "));
+}
+
 void print(const nlohmann::ordered_json& info) {
-  const auto line = [](const char* name, const std::string& value) {
-    std::printf("%-12s %s\n", name, value.c_str());
-  };
   char numbers[96];
   const auto& size = info["flops_size"];
   line("model", info["model"]);
   line("task", info["task"]);
   line("file", info["file"].get<std::string>() + " (" + info["format"].get<std::string>() + ")");
+  if (info.contains("conventions")) line("conventions", info["conventions"]);
   line("depths", join(info["depths"], ", "));
-  line("orders", join(info["orders"], ", "));
-  const auto& filters = info["global_filters"];
-  line("filters", filters.empty() ? "none (7x7 depthwise)" : join(filters, ", "));
+  print_mixers(info);
   std::snprintf(numbers, sizeof numbers, "%.2f M", info["parameters"].get<double>() / 1e6);
   line("parameters", numbers);
   std::snprintf(numbers, sizeof numbers, "%.2f G multiply-adds at %dx%d",

@@ -19,7 +19,8 @@ BboxHeadImpl::BboxHeadImpl(const BboxHeadOptions& options_) : options(options_) 
     channels = options.fc_channels();
   }
   fc_cls = register_module("fc_cls", torch::nn::Linear(channels, options.num_classes() + 1));
-  fc_reg = register_module("fc_reg", torch::nn::Linear(channels, 4 * options.num_classes()));
+  const int64_t boxes = options.class_agnostic() ? 1 : options.num_classes();
+  fc_reg = register_module("fc_reg", torch::nn::Linear(channels, 4 * boxes));
 }
 
 BboxOutputs BboxHeadImpl::forward(const torch::Tensor& roi_feats) {

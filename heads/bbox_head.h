@@ -16,11 +16,12 @@ struct BboxHeadOptions {
   TORCH_ARG(int64_t, conv_channels) = 256;
   TORCH_ARG(int64_t, fcs) = 2;  // at least 1
   TORCH_ARG(int64_t, fc_channels) = 1024;
+  TORCH_ARG(bool, class_agnostic) = false;  // one box for all classes, as in mmdet's cascades
 };
 
 struct BboxOutputs {
   torch::Tensor cls_score;  // [K, num_classes + 1], logits, background last
-  torch::Tensor bbox_pred;  // [K, 4 * num_classes], deltas per class
+  torch::Tensor bbox_pred;  // [K, 4 * num_classes], deltas per class; [K, 4] if class_agnostic
 };
 
 class BboxHeadImpl : public torch::nn::Module {

@@ -13,16 +13,18 @@ torch::Tensor base_anchors(const AnchorOptions& options, int64_t stride, torch::
   const double base = static_cast<double>(stride);
   const torch::Tensor w = (base * h_ratios.reciprocal().unsqueeze(1) * scales).flatten();
   const torch::Tensor h = (base * h_ratios.unsqueeze(1) * scales).flatten();
-  return torch::stack({w * -0.5, h * -0.5, w * 0.5, h * 0.5}, 1).to(device);
+  const torch::Tensor anchors = torch::stack({w * -0.5, h * -0.5, w * 0.5, h * 0.5}, 1);
+  return (options.rounded ? anchors.round() : anchors).to(device);
 }
 
 }  // namespace
 
 torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_t width,
-                            int64_t stride, torch::Device device) {
+                            int64_t stride, torch::Device device, const ImageSize& input) {
   const auto floats = torch::TensorOptions().dtype(torch::kFloat32).device(device);
-  const torch::Tensor xs = torch::arange(width, floats) * stride;
-  const torch::Tensor ys = torch::arange(height, floats) * stride;
+  const bool fit = options.fit_input && height > 0 && width > 0;
+  const torch::Tensor xs = torch::arange(width, floats) * (fit ? input.width / width : stride);
+  const torch::Tensor ys = torch::arange(height, floats) * (fit ? input.height / height : stride);
   const torch::Tensor x = xs.expand({height, width}).flatten();
   const torch::Tensor y = ys.unsqueeze(1).expand({height, width}).flatten();
   const torch::Tensor shifts = torch::stack({x, y, x, y}, 1);
@@ -30,7 +32,7 @@ torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_
 }
 
 torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
-                            const DeltaStds& stds, const ImageSize& clip) {
+                            const DeltaStds& stds, const ImageSize& clip, bool limit_shrinking) {
   static const double kMaxLogRatio = std::abs(std::log(16.0 / 1000.0));
   TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && deltas.size(0) == boxes.size(0) &&
                   deltas.size(1) % 4 == 0,
@@ -42,8 +44,9 @@ torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& del
   const torch::Tensor centre = ((boxes.slice(1, 0, 2) + boxes.slice(1, 2, 4)) * 0.5).unsqueeze(1);
   const torch::Tensor size = (boxes.slice(1, 2, 4) - boxes.slice(1, 0, 2)).unsqueeze(1);
   const torch::Tensor new_centre = centre + size * scaled.slice(2, 0, 2);
-  const torch::Tensor new_size =
-      size * scaled.slice(2, 2, 4).clamp(-kMaxLogRatio, kMaxLogRatio).exp();
+  torch::Tensor log_ratio = scaled.slice(2, 2, 4).clamp_max(kMaxLogRatio);
+  if (limit_shrinking) log_ratio = log_ratio.clamp_min(-kMaxLogRatio);
+  const torch::Tensor new_size = size * log_ratio.exp();
   const torch::Tensor half = new_size * 0.5;
   const torch::Tensor limit = torch::tensor(
       {static_cast<double>(clip.width), static_cast<double>(clip.height)}, boxes.options());
@@ -51,6 +54,11 @@ torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& del
   const torch::Tensor low = (new_centre - half).clamp(zero, limit);
   const torch::Tensor high = (new_centre + half).clamp(zero, limit);
   return torch::cat({low, high}, 2).reshape({-1, groups * 4});
+}
+
+torch::Tensor large_enough(const torch::Tensor& boxes, double min_size) {
+  const torch::Tensor size = boxes.slice(1, 2, 4) - boxes.slice(1, 0, 2);
+  return ((size >= min_size) & (size > 0)).all(1).nonzero().squeeze(1);
 }
 
 }  // namespace hornet

@@ -45,6 +45,10 @@ class Tally {
     sum_.parameters += 2 * channels;
     if (!is_mmcv()) sum_.flops += 5 * channels * places;
   }
+  void batch_norm(int64_t channels, int64_t places, bool frozen) {
+    if (!frozen) sum_.parameters += 2 * channels;
+    sum_.flops += 2 * channels * places;
+  }
   void sync_batch_norm(int64_t channels) { sum_.parameters += 2 * channels; }
   void relu_or_pool(int64_t elements) { sum_.flops += elements; }
   void parameters(int64_t count) { sum_.parameters += count; }
@@ -128,7 +132,50 @@ std::vector<Level> backbone_levels(Tally& tally, const BackboneNumbers& numbers,
   return levels;
 }
 
-std::vector<Level> dense_backbone(Tally& tally, const BackboneNumbers& numbers, GridSize input) {
+// The size after a layer of stride 2 that pads.
+GridSize halved(GridSize size) { return {(size.height + 1) / 2, (size.width + 1) / 2}; }
+
+void conv_batch_norm(Tally& tally, const ResNetNumbers& numbers, int64_t in, const Level& to,
+                     int64_t kernel) {
+  tally.conv(in, to.channels, kernel, area(to.size), false);
+  tally.batch_norm(to.channels, area(to.size), numbers.frozen_norm);
+}
+
+// A bottleneck of ResNet from one level to the next; the second convolution has the stride.
+void bottleneck(Tally& tally, const ResNetNumbers& numbers, const Level& from, const Level& to) {
+  const int64_t width = to.channels / 4;
+  conv_batch_norm(tally, numbers, from.channels, {width, from.size}, 1);
+  tally.relu_or_pool(width * area(from.size));
+  conv_batch_norm(tally, numbers, width, {width, to.size}, 3);
+  tally.relu_or_pool(width * area(to.size));
+  conv_batch_norm(tally, numbers, width, to, 1);
+  if (from.channels != to.channels) conv_batch_norm(tally, numbers, from.channels, to, 1);
+  tally.relu_or_pool(to.channels * area(to.size));
+}
+
+std::vector<Level> resnet_levels(Tally& tally, const ResNetNumbers& numbers, GridSize input) {
+  const Level stem = {numbers.base_width, halved(input)};
+  conv_batch_norm(tally, numbers, 3, stem, 7);
+  tally.relu_or_pool(2 * stem.channels * area(stem.size));  // a ReLU and a pooling
+  Level level = {stem.channels, halved(stem.size)};
+  std::vector<Level> levels;
+  for (size_t i = 0; i < numbers.depths.size(); ++i) {
+    for (int64_t j = 0; j < numbers.depths[i]; ++j) {
+      const Level next = {4 * numbers.base_width << i,
+                          i > 0 && j == 0 ? halved(level.size) : level.size};
+      bottleneck(tally, numbers, level, next);
+      level = next;
+    }
+    levels.push_back(level);
+  }
+  return levels;
+}
+
+std::vector<Level> dense_backbone(Tally& tally, const AnyBackboneNumbers& any, GridSize input) {
+  if (const auto* resnet = std::get_if<ResNetNumbers>(&any)) {
+    return resnet_levels(tally, *resnet, input);
+  }
+  const auto& numbers = std::get<BackboneNumbers>(any);
   std::vector<Level> levels = backbone_levels(tally, numbers, input);
   for (const Level& level : levels) tally.layer_norm(level.channels);
   return levels;
@@ -173,7 +220,7 @@ void box_head(Tally& tally, const DetectorNumbers& numbers) {
     features = numbers.fc_channels;
   }
   tally.linear(features, numbers.num_classes + 1, kRegions);
-  tally.linear(features, 4 * numbers.num_classes, kRegions);
+  tally.linear(features, 4 * (numbers.class_agnostic ? 1 : numbers.num_classes), kRegions);
 }
 
 void mask_head(Tally& tally, const DetectorNumbers& numbers) {
@@ -237,7 +284,13 @@ Complexity classifier_complexity(const BackboneNumbers& backbone, int64_t num_cl
   return tally.sum();
 }
 
-Complexity detector_complexity(const BackboneNumbers& backbone, const DetectorNumbers& detector,
+Complexity backbone_complexity(const ResNetNumbers& backbone, GridSize input) {
+  Tally tally(Counting::kMmcv);
+  resnet_levels(tally, backbone, input);
+  return tally.sum();
+}
+
+Complexity detector_complexity(const AnyBackboneNumbers& backbone, const DetectorNumbers& detector,
                                GridSize input) {
   Tally tally(Counting::kMmcv);
   rpn(tally, pyramid(tally, detector, dense_backbone(tally, backbone, input)));
@@ -248,8 +301,8 @@ Complexity detector_complexity(const BackboneNumbers& backbone, const DetectorNu
   return tally.sum();
 }
 
-Complexity segmentor_complexity(const BackboneNumbers& backbone, const SegmentorNumbers& segmentor,
-                                GridSize input) {
+Complexity segmentor_complexity(const AnyBackboneNumbers& backbone,
+                                const SegmentorNumbers& segmentor, GridSize input) {
   Tally tally(Counting::kMmcv);
   const std::vector<Level> levels = dense_backbone(tally, backbone, input);
   uper_head(tally, segmentor, levels);

@@ -9,7 +9,8 @@
 //   dense tasks     mmcv's module counter: convolutions with their bias, linear layers without,
 //                   1 per element of ReLUs and of a pooling's input. What is no module of
 //                   torch.nn counts nothing: FFTs, LayerNorms of the backbone, resizing, RoIAlign,
-//                   and SyncBN. Detectors see 1000 regions per stage and 100 masks per stage.
+//                   and SyncBN; ResNet's batch norm counts 2 per element. Detectors see 1000
+//                   regions per stage and 100 masks per stage.
 //
 //   Complexity c = classifier_complexity(backbone, 1000, {224, 224});   // 22.41 M, 3.98 GFLOPs
 #pragma once
@@ -17,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <variant>
 
 namespace hornet {
 
@@ -34,12 +36,21 @@ struct GnConvNumbers {
   std::optional<GridSize> filter;  // of the global filter's spectrum; none: 7x7 depthwise
 };
 
+// Of HorNet.
 struct BackboneNumbers {
   int64_t base_dim = 64;
   std::array<int64_t, 4> depths = {2, 3, 18, 2};
   std::array<GnConvNumbers, 4> mixers = {{{2, {}}, {3, {}}, {4, {}}, {5, {}}}};
   bool layer_scale = true;
 };
+
+struct ResNetNumbers {
+  int64_t base_width = 64;
+  std::array<int64_t, 4> depths = {3, 4, 6, 3};
+  bool frozen_norm = false;  // batch norm then has no parameters
+};
+
+using AnyBackboneNumbers = std::variant<BackboneNumbers, ResNetNumbers>;
 
 struct DetectorNumbers {
   int64_t num_classes = 80;
@@ -49,6 +60,7 @@ struct DetectorNumbers {
   int64_t shared_convs = 4;            // of a box head, each with batch norm
   int64_t shared_fcs = 1;
   int64_t fc_channels = 1024;
+  bool class_agnostic = false;  // one box for all classes
 };
 
 struct SegmentorNumbers {
@@ -60,9 +72,10 @@ struct SegmentorNumbers {
 
 Complexity classifier_complexity(const BackboneNumbers& backbone, int64_t num_classes,
                                  GridSize input);
-Complexity detector_complexity(const BackboneNumbers& backbone, const DetectorNumbers& detector,
+Complexity backbone_complexity(const ResNetNumbers& backbone, GridSize input);
+Complexity detector_complexity(const AnyBackboneNumbers& backbone, const DetectorNumbers& detector,
                                GridSize input);
-Complexity segmentor_complexity(const BackboneNumbers& backbone, const SegmentorNumbers& segmentor,
-                                GridSize input);
+Complexity segmentor_complexity(const AnyBackboneNumbers& backbone,
+                                const SegmentorNumbers& segmentor, GridSize input);
 
 }  // namespace hornet

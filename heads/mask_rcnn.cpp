@@ -34,9 +34,20 @@ MaskRcnnOptions& MaskRcnnOptions::num_classes(int64_t n) {
   return *this;
 }
 
+MaskRcnnOptions& MaskRcnnOptions::torchvision() {
+  constexpr int64_t kSplitAbove = 1000;
+  conventions = Conventions::kTorchvision;
+  rpn.anchors().rounded = true;
+  rpn.anchors().fit_input = true;
+  rpn.rank_by_logits(true).min_size(1e-3).nms_split_above(kSplitAbove).limit_shrinking(false);
+  roi.pool({/*sampling_ratio=*/2, /*aligned=*/false, LevelRule::kTorchvision});
+  roi.min_size(1e-2).nms_split_above(kSplitAbove).limit_shrinking(false);
+  return *this;
+}
+
 MaskRcnnImpl::MaskRcnnImpl(std::shared_ptr<Backbone> backbone_, Fpn neck_,
                            const MaskRcnnOptions& options)
-    : backbone(std::move(backbone_)), neck(std::move(neck_)) {
+    : conventions(options.conventions), backbone(std::move(backbone_)), neck(std::move(neck_)) {
   check_wiring(backbone->feature_info(), neck->options.inputs(), "the neck");
   const std::vector<FeatureInfo> pyramid = neck->feature_info();
   check_wiring(pyramid, options.rpn.inputs(), "the region proposal network");

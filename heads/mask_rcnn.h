@@ -17,11 +17,17 @@
 
 namespace hornet {
 
+// Whose arithmetic a model was trained with: either resizes images, lays anchors, samples RoIs and
+// pastes masks in a slightly different way, and weights fit one of them.
+enum class Conventions { kMmdet, kTorchvision };
+
 // Three-stage cascade or plain Mask R-CNN, in the authors' configurations unless changed.
 struct MaskRcnnOptions {
   explicit MaskRcnnOptions(const std::vector<FeatureInfo>& pyramid);
   MaskRcnnOptions& cascade(bool on);  // sets stages and the box head's shape
   MaskRcnnOptions& num_classes(int64_t n);
+  MaskRcnnOptions& torchvision();  // sets all in which torchvision's Mask R-CNN differs
+  Conventions conventions = Conventions::kMmdet;  // of what comes before and after the network
   RpnHeadOptions rpn;
   RoiHeadOptions roi;
 };
@@ -35,6 +41,7 @@ class MaskRcnnImpl : public torch::nn::Module {
   std::vector<Detections> forward(const torch::Tensor& images, const std::vector<ImageSize>& sizes,
                                   const Tap& tap = {});
 
+  Conventions conventions;  // as in the options
   std::shared_ptr<Backbone> backbone;
   Fpn neck{nullptr};
   RpnHead rpn_head{nullptr};

@@ -1,6 +1,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/heads/model.h>
 #include <hornet/heads/model_complexity.h>
+#include <hornet/heads/torchvision_layout.h>
 
 namespace hornet {
 namespace {
@@ -30,7 +31,7 @@ Architecture detector_architecture(const Family& family, const HorNetOptions& ba
   out.task = Task::kDetection;
   out.backbone = backbone;
   out.num_classes = kCocoClasses;
-  out.neck = FpnOptions(HorNetImpl::feature_info(backbone)).output(family.fusion);
+  out.neck = FpnOptions(feature_info(backbone)).output(family.fusion);
   out.detector = MaskRcnnOptions(FpnImpl::feature_info(*out.neck));
   out.detector->cascade(family.cascade).num_classes(kCocoClasses);
   return out;
@@ -41,7 +42,7 @@ Architecture segmentor_architecture(const Family& family, const HorNetOptions& b
   out.task = Task::kSegmentation;
   out.backbone = backbone;
   out.num_classes = kAdeClasses;
-  out.segmentor = UperNetOptions(HorNetImpl::feature_info(backbone));
+  out.segmentor = UperNetOptions(feature_info(backbone));
   out.segmentor->num_classes(kAdeClasses);
   out.segmentor->decode.fusion(family.fusion);
   return out;
@@ -55,6 +56,16 @@ FilterUse filter_use(Task task) {
   if (task == Task::kDetection) return FilterUse::kDetection;
   if (task == Task::kSegmentation) return FilterUse::kSegmentation;
   return FilterUse::kClassification;
+}
+
+std::string backbone_name(const ResNetOptions& options, Task) {
+  const std::string published = variant_name(options);
+  if (!published.empty()) return published;
+  std::string name = "resnet_width" + std::to_string(options.base_width) + "_";
+  for (size_t i = 0; i < options.depths.size(); ++i) {
+    name += (i ? "-" : "") + std::to_string(options.depths[i]);
+  }
+  return name;
 }
 
 std::string backbone_name(const HorNetOptions& options, Task task) {
@@ -81,7 +92,29 @@ bool belongs_to(const Architecture& architecture, const Family& family) {
          architecture.neck->output() == family.fusion;
 }
 
+// ResNets have their detectors' names from mmdet and torchvision.
+std::string family_name(const Family& family, const Architecture& architecture,
+                        const std::string& backbone) {
+  const bool on_resnet = std::holds_alternative<ResNetOptions>(architecture.backbone);
+  if (!on_resnet || family.fusion != FusionConv::kConv3x3) return family.prefix + backbone;
+  return (family.cascade ? "cascade_mask_rcnn_" : "mask_rcnn_") + backbone + "_fpn";
+}
+
 }  // namespace
+
+std::vector<FeatureInfo> feature_info(const BackboneOptions& options) {
+  if (const auto* resnet = std::get_if<ResNetOptions>(&options)) {
+    return ResNetImpl::feature_info(*resnet);
+  }
+  return HorNetImpl::feature_info(std::get<HorNetOptions>(options));
+}
+
+std::shared_ptr<Backbone> make_backbone(const BackboneOptions& options) {
+  if (const auto* resnet = std::get_if<ResNetOptions>(&options)) {
+    return std::make_shared<ResNetImpl>(*resnet);
+  }
+  return std::make_shared<HorNetImpl>(std::get<HorNetOptions>(options));
+}
 
 const char* task_name(Task task) {
   switch (task) {
@@ -98,9 +131,11 @@ const char* task_name(Task task) {
 }
 
 std::string architecture_name(const Architecture& architecture) {
-  const std::string backbone = backbone_name(architecture.backbone, architecture.task);
+  const std::string backbone =
+      std::visit([&](const auto& options) { return backbone_name(options, architecture.task); },
+                 architecture.backbone);
   for (const Family& family : kFamilies) {
-    if (belongs_to(architecture, family)) return family.prefix + backbone;
+    if (belongs_to(architecture, family)) return family_name(family, architecture, backbone);
   }
   return backbone;
 }
@@ -139,16 +174,16 @@ std::vector<std::string> official_names() {
 
 AnyModel build_model(const Architecture& architecture) {
   if (architecture.task == Task::kClassification) {
-    return HorNetClassifier(architecture.backbone, architecture.num_classes);
+    return HorNetClassifier(std::get<HorNetOptions>(architecture.backbone),
+                            architecture.num_classes);
   }
-  const HorNet backbone(architecture.backbone);
+  const std::shared_ptr<Backbone> backbone = make_backbone(architecture.backbone);
   if (architecture.task == Task::kDetection) {
-    return MaskRcnn(backbone.ptr(), Fpn(*architecture.neck), *architecture.detector);
+    return MaskRcnn(backbone, Fpn(*architecture.neck), *architecture.detector);
   }
-  if (architecture.task == Task::kSegmentation) {
-    return UperNet(backbone.ptr(), *architecture.segmentor);
-  }
-  return backbone;
+  if (architecture.task == Task::kSegmentation) return UperNet(backbone, *architecture.segmentor);
+  if (auto resnet = std::dynamic_pointer_cast<ResNetImpl>(backbone)) return ResNet(resnet);
+  return HorNet(std::dynamic_pointer_cast<HorNetImpl>(backbone));
 }
 
 torch::nn::Module& as_module(AnyModel& model) {
@@ -183,15 +218,31 @@ AnyModel build_for(const weights::File& file, const Architecture& architecture) 
 
 }  // namespace
 
-LoadedModel load_model(const weights::File& file, bool allow_partial) {
-  const Architecture architecture = recognise(file);
+namespace {
+
+// The prefix that a checkpoint without heads has before its backbone's names, or not.
+std::string prefix_of(const weights::File& file, const Architecture& architecture) {
+  const bool bare =
+      architecture.task == Task::kClassification || architecture.task == Task::kBackbone;
+  const bool prefixed = file.tensors.count("backbone.downsample_layers.0.0.weight") > 0 ||
+                        file.tensors.count("backbone.layer1.0.conv1.weight") > 0;
+  return bare && prefixed ? "backbone." : "";
+}
+
+}  // namespace
+
+LoadedModel load_model(const weights::File& given, bool allow_partial) {
+  const Architecture architecture = recognise(given);
+  const bool renamed = has_torchvision_names(given);
+  const weights::File file = renamed ? from_torchvision(given) : given;
   LoadedModel loaded{architecture, file.meta, {}, build_for(file, architecture)};
   weights::LoadOptions options;
   options.allow_partial = allow_partial;
-  const bool bare =
-      architecture.task == Task::kClassification || architecture.task == Task::kBackbone;
-  if (bare && file.tensors.count("backbone.downsample_layers.0.0.weight"))
-    options.prefix = "backbone.";
+  options.prefix = prefix_of(file, architecture);
+  if (renamed) {
+    const bool older = has_older_torchvision_names(given);
+    options.shown_as = [older](const std::string& key) { return torchvision_name(key, older); };
+  }
   loaded.report = weights::load(as_module(loaded.module), file, options);
   as_module(loaded.module).eval();
   return loaded;

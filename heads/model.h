@@ -2,15 +2,18 @@
 //
 // recognise() reads the architecture off the names and shapes of a checkpoint's tensors: no
 // configuration file is needed, and narrow, deep or otherwise changed models are recognised like
-// the published ones. load_model() builds it and loads the weights.
+// the published ones. Mask R-CNNs may stand on a ResNet instead of HorNet, with mmdet's names or
+// with torchvision's, whose conventions the model then follows. load_model() builds it and loads
+// the weights.
 //
 //   hornet::LoadedModel model = hornet::load_model(hornet::weights::read("model.pth"));
 //   auto detector = std::get<hornet::MaskRcnn>(model.module);
 //
-// Errors: Error(kWeights) that names the file and the first key that no HorNet model explains.
+// Errors: Error(kWeights) that names the file and the first key that no model here explains.
 #pragma once
 
 #include <hornet/backbone/hornet.h>
+#include <hornet/backbone/resnet.h>
 #include <hornet/backbone/weights/checkpoint.h>
 #include <hornet/heads/mask_rcnn.h>
 #include <hornet/heads/uper_net.h>
@@ -25,17 +28,23 @@ namespace hornet {
 enum class Task { kClassification, kBackbone, kDetection, kSegmentation };
 const char* task_name(Task task);
 
+using BackboneOptions = std::variant<HorNetOptions, ResNetOptions>;
+
+// What such a backbone will give, and one with fresh weights.
+std::vector<FeatureInfo> feature_info(const BackboneOptions& options);
+std::shared_ptr<Backbone> make_backbone(const BackboneOptions& options);
+
 struct Architecture {
   Task task = Task::kBackbone;
-  HorNetOptions backbone;
+  BackboneOptions backbone;
   int64_t num_classes = 0;         // 0 for a backbone alone
   std::optional<FpnOptions> neck;  // detection
   std::optional<MaskRcnnOptions> detector;
   std::optional<UperNetOptions> segmentor;
 };
 
-// "cascade_mask_rcnn_hornet_tiny_gf" for a published architecture; for others the name says what
-// differs: "cascade_mask_rcnn_hornet_dim8_2-3-18-2_gf_14x8_7x4".
+// "cascade_mask_rcnn_hornet_tiny_gf" or "mask_rcnn_resnet50_fpn" for a published architecture; for
+// others the name says what differs: "cascade_mask_rcnn_hornet_dim8_2-3-18-2_gf_14x8_7x4".
 std::string architecture_name(const Architecture& architecture);
 
 // The authors' published models by name, e.g. "hornet_tiny_gf",
@@ -46,7 +55,7 @@ std::vector<std::string> official_names();
 
 Architecture recognise(const weights::File& file);
 
-using AnyModel = std::variant<HorNet, HorNetClassifier, MaskRcnn, UperNet>;
+using AnyModel = std::variant<HorNet, ResNet, HorNetClassifier, MaskRcnn, UperNet>;
 
 // The model with fresh weights, in training mode.
 AnyModel build_model(const Architecture& architecture);

@@ -19,6 +19,10 @@ BackboneNumbers backbone_numbers(const HorNetOptions& options) {
   return numbers;
 }
 
+ResNetNumbers backbone_numbers(const ResNetOptions& options) {
+  return {options.base_width, options.depths, options.frozen_norm};
+}
+
 std::optional<GnConvNumbers> fusion_numbers(FusionConv kind, const FilterSize& size) {
   if (kind == FusionConv::kConv3x3) return std::nullopt;
   constexpr int64_t kOrder = 2;
@@ -36,6 +40,7 @@ DetectorNumbers detector_numbers(const Architecture& architecture) {
   numbers.shared_convs = roi.bbox().convs();
   numbers.shared_fcs = roi.bbox().fcs();
   numbers.fc_channels = roi.bbox().fc_channels();
+  numbers.class_agnostic = roi.bbox().class_agnostic();
   return numbers;
 }
 
@@ -52,14 +57,20 @@ SegmentorNumbers segmentor_numbers(const Architecture& architecture) {
 }  // namespace
 
 Complexity model_complexity(const Architecture& architecture, GridSize input) {
-  const BackboneNumbers backbone = backbone_numbers(architecture.backbone);
+  const AnyBackboneNumbers backbone = std::visit(
+      [](const auto& options) -> AnyBackboneNumbers { return backbone_numbers(options); },
+      architecture.backbone);
   switch (architecture.task) {
     case Task::kDetection:
       return detector_complexity(backbone, detector_numbers(architecture), input);
     case Task::kSegmentation:
       return segmentor_complexity(backbone, segmentor_numbers(architecture), input);
     default:
-      return classifier_complexity(backbone, architecture.num_classes, input);
+      if (const auto* resnet = std::get_if<ResNetNumbers>(&backbone)) {
+        return backbone_complexity(*resnet, input);
+      }
+      return classifier_complexity(std::get<BackboneNumbers>(backbone), architecture.num_classes,
+                                   input);
   }
 }
 

@@ -1,5 +1,5 @@
 // Parameters and FLOPs of a recognised or published model: complexity.h's arithmetic on an
-// Architecture. A backbone alone is counted as the classifier without its head.
+// Architecture. A HorNet backbone alone is counted as the classifier without its head.
 #pragma once
 
 #include <hornet/heads/complexity.h>

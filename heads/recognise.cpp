@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/heads/model.h>
+#include <hornet/heads/torchvision_layout.h>
 
 namespace hornet {
 namespace {
@@ -8,20 +9,24 @@ namespace {
 constexpr int64_t kWidest = 1 << 17, kWidestStem = 1 << 13, kLongestFilter = 1 << 12;
 constexpr int64_t kDeepest = 256, kHighestOrder = 14;
 
-// The state dict seen as names and shapes.
+// The state dict seen as names and shapes. Its tensors may have been renamed; messages show them
+// as they were.
 class Keys {
  public:
-  explicit Keys(const weights::File& file) : file_(file) {}
+  using Names = std::function<std::string(const std::string&)>;
+
+  Keys(const weights::File& file, Names shown) : file_(file), shown_(std::move(shown)) {}
 
   bool has(const std::string& key) const { return file_.tensors.count(key) > 0; }
 
   // Size of dimension `dim` of a tensor that must be there, from 1 to `largest`.
   int64_t size(const std::string& key, size_t dim, int64_t largest = kWidest) const {
     const auto found = file_.tensors.find(key);
-    if (found == file_.tensors.end()) fail("lacks '" + key + "', which its other tensors call for");
-    if (dim >= found->second.shape.size()) fail("has '" + key + "' with too few dimensions");
+    const std::string name = "'" + shown_(key) + "'";
+    if (found == file_.tensors.end()) fail("lacks " + name + ", which its other tensors call for");
+    if (dim >= found->second.shape.size()) fail("has " + name + " with too few dimensions");
     const int64_t size = found->second.shape[dim];
-    if (size < 1 || size > largest) fail("has '" + key + "' of size " + std::to_string(size));
+    if (size < 1 || size > largest) fail("has " + name + " of size " + std::to_string(size));
     return size;
   }
 
@@ -33,13 +38,23 @@ class Keys {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorCode::kWeights, file_.path.string() + " " + what +
-                                         "; expected a HorNet checkpoint (classification, "
-                                         "backbone, (Cascade) Mask R-CNN or UperNet)");
+    throw Error(ErrorCode::kWeights,
+                file_.path.string() + " " + what +
+                    "; expected a HorNet checkpoint (classification, backbone, (Cascade) Mask "
+                    "R-CNN or UperNet), or mmdet's or torchvision's Mask R-CNN on a ResNet");
+  }
+
+  // Of a file that is neither: what there is instead.
+  [[noreturn]] void fail_without(const std::string& key) const {
+    const bool empty = file_.tensors.empty();
+    fail("lacks '" + key + "'" +
+         (empty ? ", and all other tensors"
+                : "; its first tensor is '" + shown_(file_.tensors.begin()->first) + "'"));
   }
 
  private:
   const weights::File& file_;
+  Names shown_;
 };
 
 std::optional<FilterSize> filter_size(const Keys& keys, const std::string& mixer) {
@@ -48,7 +63,7 @@ std::optional<FilterSize> filter_size(const Keys& keys, const std::string& mixer
   return FilterSize{keys.size(key, 1, kLongestFilter), keys.size(key, 2, kLongestFilter)};
 }
 
-HorNetOptions recognise_backbone(const Keys& keys, const std::string& prefix) {
+HorNetOptions recognise_hornet(const Keys& keys, const std::string& prefix) {
   HorNetOptions options;
   options.base_dim = keys.size(prefix + "downsample_layers.0.0.weight", 0, kWidestStem);
   if (keys.size(prefix + "downsample_layers.0.0.weight", 1) != options.in_channels) {
@@ -72,6 +87,34 @@ HorNetOptions recognise_backbone(const Keys& keys, const std::string& prefix) {
   return options;
 }
 
+ResNetOptions recognise_resnet(const Keys& keys, const std::string& prefix) {
+  ResNetOptions options;
+  options.base_width = keys.size(prefix + "conv1.weight", 0, kWidestStem);
+  if (keys.size(prefix + "conv1.weight", 1) != options.in_channels) {
+    keys.fail("has a stem for other than three colours");
+  }
+  if (!keys.has(prefix + "layer1.0.conv3.weight")) {
+    keys.fail("has the basic blocks of ResNet-18 and -34, where bottlenecks are needed");
+  }
+  for (size_t i = 0; i < options.depths.size(); ++i) {
+    const std::string layer = prefix + "layer" + std::to_string(i + 1) + ".";
+    options.depths[i] = keys.count(layer, ".conv1.weight");
+    if (options.depths[i] == 0) keys.size(layer + "0.conv1.weight", 0);
+    if (options.depths[i] > kDeepest) keys.fail("has too many blocks");
+  }
+  // What never was in training has not counted its batches.
+  options.frozen_norm = !keys.has(prefix + "bn1.num_batches_tracked");
+  return options;
+}
+
+const char kHorNetStem[] = "downsample_layers.0.0.weight", kResNetBlock[] = "layer1.0.conv1.weight";
+
+BackboneOptions recognise_backbone(const Keys& keys, const std::string& prefix) {
+  if (keys.has(prefix + kResNetBlock)) return recognise_resnet(keys, prefix);
+  if (!keys.has(prefix + kHorNetStem)) keys.fail_without(kHorNetStem);
+  return recognise_hornet(keys, prefix);
+}
+
 struct Fusion {
   FusionConv kind = FusionConv::kConv3x3;
   FilterSize size = {32, 17};
@@ -87,7 +130,7 @@ Fusion recognise_fusion(const Keys& keys, const std::string& prefix) {
 
 void recognise_detector(const Keys& keys, Architecture& out) {
   const Fusion fusion = recognise_fusion(keys, "neck.fpn_convs.0.");
-  out.neck = FpnOptions(HorNetImpl::feature_info(out.backbone))
+  out.neck = FpnOptions(feature_info(out.backbone))
                  .channels(keys.size("neck.lateral_convs.0.conv.weight", 0))
                  .output(fusion.kind)
                  .filter_size(fusion.size);
@@ -101,7 +144,8 @@ void recognise_detector(const Keys& keys, Architecture& out) {
   options.roi.bbox()
       .convs(keys.count(bbox + "shared_convs.", ".conv.weight"))
       .fcs(keys.count(bbox + "shared_fcs.", ".weight"))
-      .fc_channels(keys.size(bbox + "shared_fcs.0.weight", 0));
+      .fc_channels(keys.size(bbox + "shared_fcs.0.weight", 0))
+      .class_agnostic(out.num_classes > 1 && keys.size(bbox + "fc_reg.weight", 0) == 4);
   if (options.roi.bbox().convs() > 0) {
     options.roi.bbox().conv_channels(keys.size(bbox + "shared_convs.0.conv.weight", 0));
   }
@@ -116,7 +160,7 @@ void recognise_detector(const Keys& keys, Architecture& out) {
 void recognise_segmentor(const Keys& keys, Architecture& out) {
   const Fusion fusion = recognise_fusion(keys, "decode_head.fpn_bottleneck.");
   out.num_classes = keys.size("decode_head.conv_seg.weight", 0);
-  UperNetOptions options(HorNetImpl::feature_info(out.backbone));
+  UperNetOptions options(feature_info(out.backbone));
   options.num_classes(out.num_classes);
   options.decode.channels(keys.size("decode_head.conv_seg.weight", 1))
       .fusion(fusion.kind)
@@ -129,31 +173,60 @@ void recognise_segmentor(const Keys& keys, Architecture& out) {
   out.segmentor = options;
 }
 
+// Which heads there are. Bare ones have a task only if they are HorNet's.
+void recognise_heads(const Keys& keys, const std::string& prefix, Architecture& out) {
+  const auto* hornet = std::get_if<HorNetOptions>(&out.backbone);
+  const bool detector = keys.has("rpn_head.rpn_conv.weight");
+  const bool segmentor = keys.has("decode_head.conv_seg.weight");
+  if (hornet && (detector || segmentor) && hornet->out_indices.size() != 4) {
+    keys.fail("lacks 'backbone.norm0..3'");
+  }
+  if (detector) {
+    out.task = Task::kDetection;
+    recognise_detector(keys, out);
+  } else if (!hornet && (segmentor || keys.has(prefix + "fc.weight"))) {
+    keys.fail(std::string("is a ResNet for ") + (segmentor ? "segmentation" : "classification"));
+  } else if (segmentor) {
+    out.task = Task::kSegmentation;
+    recognise_segmentor(keys, out);
+  } else if (hornet && keys.has(prefix + "head.weight")) {
+    out.task = Task::kClassification;
+    out.num_classes = keys.size(prefix + "head.weight", 0);
+  } else if (hornet && hornet->out_indices.empty()) {
+    keys.fail("has neither output norms nor a head");
+  }
+}
+
+Architecture recognise_native(const Keys& keys) {
+  const bool below = keys.has(std::string("backbone.") + kHorNetStem) ||
+                     keys.has(std::string("backbone.") + kResNetBlock);
+  const std::string prefix = below ? "backbone." : "";
+  Architecture out;
+  out.backbone = recognise_backbone(keys, prefix);
+  recognise_heads(keys, prefix, out);
+  return out;
+}
+
+Architecture recognise_torchvision(const weights::File& file) {
+  const bool older = has_older_torchvision_names(file);
+  const weights::File native = from_torchvision(file);
+  const Keys keys(native, [older](const std::string& key) { return torchvision_name(key, older); });
+  keys.size(std::string("backbone.") + kResNetBlock, 0);  // both must be there
+  keys.size("rpn_head.rpn_conv.weight", 0);
+  Architecture out = recognise_native(keys);
+  out.detector->torchvision();
+  // torchvision runs its published weights, which are in the older spelling and were trained before
+  // frozen batch norm had an epsilon, without one.
+  auto& resnet = std::get<ResNetOptions>(out.backbone);
+  if (older && resnet.frozen_norm) resnet.norm_eps = 0;
+  return out;
+}
+
 }  // namespace
 
 Architecture recognise(const weights::File& file) {
-  const Keys keys(file);
-  const std::string stem = "downsample_layers.0.0.weight";
-  const std::string prefix = keys.has("backbone." + stem) ? "backbone." : "";
-  if (!keys.has(prefix + stem)) keys.fail("lacks '" + stem + "'");
-  Architecture out;
-  out.backbone = recognise_backbone(keys, prefix);
-  const bool dense =
-      keys.has("rpn_head.rpn_conv.weight") || keys.has("decode_head.conv_seg.weight");
-  if (dense && out.backbone.out_indices.size() != 4) keys.fail("lacks 'backbone.norm0..3'");
-  if (keys.has("rpn_head.rpn_conv.weight")) {
-    out.task = Task::kDetection;
-    recognise_detector(keys, out);
-  } else if (keys.has("decode_head.conv_seg.weight")) {
-    out.task = Task::kSegmentation;
-    recognise_segmentor(keys, out);
-  } else if (keys.has(prefix + "head.weight")) {
-    out.task = Task::kClassification;
-    out.num_classes = keys.size(prefix + "head.weight", 0);
-  } else if (out.backbone.out_indices.empty()) {
-    keys.fail("has neither output norms nor a head");
-  }
-  return out;
+  if (has_torchvision_names(file)) return recognise_torchvision(file);
+  return recognise_native(Keys(file, [](const std::string& key) { return key; }));
 }
 
 }  // namespace hornet

@@ -1,11 +1,12 @@
-#include <hornet/heads/ops/nms.h>
 #include <hornet/heads/ops/roi_align.h>
 #include <hornet/heads/roi_head.h>
 
 namespace hornet {
 namespace {
 
-constexpr double kFinestScale = 56.0;  // RoIs below 2 * 56 pixels use the finest level
+constexpr double kFinestScale = 56.0;      // RoIs below 2 * 56 pixels use the finest level
+constexpr double kCanonicalScale = 224.0;  // which is 4 * 56: two levels up
+constexpr double kEpsilon = 1e-6;
 
 // Standard deviations of the deltas, tighter from stage to stage.
 constexpr DeltaStds kStageStds[] = {
@@ -23,6 +24,15 @@ torch::Tensor to_rois(const std::vector<torch::Tensor>& boxes) {
   return torch::cat(parts);
 }
 
+// The level of each RoI, before it is limited to those that there are.
+torch::Tensor roi_levels(const torch::Tensor& rois, LevelRule rule) {
+  const torch::Tensor size = rois.slice(1, 3, 5) - rois.slice(1, 1, 3);
+  const torch::Tensor scale = torch::sqrt(size.select(1, 0) * size.select(1, 1));
+  if (rule == LevelRule::kMmdet) return torch::floor(torch::log2(scale / kFinestScale + kEpsilon));
+  // In float32 it matters what the epsilon is added to: to four, the level of 224 pixels.
+  return torch::floor(torch::log2(scale / kCanonicalScale) + 4 + kEpsilon) - 2;
+}
+
 // The rows of image `index` in `rois`, as indices.
 torch::Tensor rows_of(const torch::Tensor& rois, size_t index) {
   return (rois.select(1, 0) == static_cast<double>(index)).nonzero().squeeze(1);
@@ -32,7 +42,8 @@ torch::Tensor rows_of(const torch::Tensor& rois, size_t index) {
 torch::Tensor refine(const torch::Tensor& rois, const BboxOutputs& outputs, const DeltaStds& stds,
                      const std::vector<ImageSize>& sizes) {
   const torch::Tensor label = outputs.cls_score.slice(1, 0, -1).argmax(1);
-  const torch::Tensor deltas = outputs.bbox_pred.view({-1, outputs.bbox_pred.size(1) / 4, 4});
+  const torch::Tensor deltas = outputs.bbox_pred.view({-1, outputs.bbox_pred.size(1) / 4, 4})
+                                   .expand({-1, outputs.cls_score.size(1) - 1, 4});
   const torch::Tensor own = deltas.gather(1, label.view({-1, 1, 1}).expand({-1, 1, 4})).squeeze(1);
   torch::Tensor refined = rois.clone();
   for (size_t i = 0; i < sizes.size(); ++i) {
@@ -44,18 +55,25 @@ torch::Tensor refine(const torch::Tensor& rois, const BboxOutputs& outputs, cons
   return refined;
 }
 
-// Every (RoI, class) pair above the threshold is a candidate with that class' box.
+// Every (RoI, class) pair above the threshold is a candidate with that class' box. boxes [R,4*C],
+// or [R,4] for all classes.
 Detections select_detections(const torch::Tensor& scores, const torch::Tensor& boxes,
                              const RoiHeadOptions& options) {
+  const torch::Tensor by_class =
+      boxes.view({-1, boxes.size(1) / 4, 4}).expand({-1, scores.size(1), 4});
   // In reduced precision a box can overflow; it is then nowhere.
-  const torch::Tensor finite = boxes.view({-1, scores.size(1), 4}).isfinite().all(2);
-  const torch::Tensor candidates = ((scores > options.score_threshold()) & finite).nonzero();
+  torch::Tensor possible = (scores > options.score_threshold()) & by_class.isfinite().all(2);
+  if (options.min_size()) {
+    const torch::Tensor size = by_class.slice(2, 2, 4) - by_class.slice(2, 0, 2);
+    possible = possible & (size >= *options.min_size()).all(2);
+  }
+  const torch::Tensor candidates = possible.nonzero();
   const torch::Tensor roi = candidates.select(1, 0), label = candidates.select(1, 1);
-  const torch::Tensor candidate_boxes = boxes.view({-1, scores.size(1), 4}).index({roi, label});
+  const torch::Tensor candidate_boxes = by_class.index({roi, label});
   const torch::Tensor candidate_scores = scores.index({roi, label});
-  const torch::Tensor keep =
-      ops::batched_nms(candidate_boxes, candidate_scores, label, options.nms_iou())
-          .slice(0, 0, options.max_detections());
+  const torch::Tensor keep = ops::batched_nms(candidate_boxes, candidate_scores, label,
+                                              options.nms_iou(), options.nms_split_above())
+                                 .slice(0, 0, options.max_detections());
   Detections found;
   found.boxes = candidate_boxes.index_select(0, keep);
   found.scores = candidate_scores.index_select(0, keep);
@@ -70,12 +88,11 @@ std::string stage_name(const char* letter, size_t stage, const char* name) {
 }  // namespace
 
 torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
-                           const torch::Tensor& rois, int64_t pooled) {
+                           const torch::Tensor& rois, int64_t pooled,
+                           const RoiPoolOptions& options) {
   TORCH_CHECK(levels.size() >= info.size(), "extract_rois: expected at least ", info.size(),
               " levels, got ", levels.size());
-  const torch::Tensor size = rois.slice(1, 3, 5) - rois.slice(1, 1, 3);
-  const torch::Tensor scale = torch::sqrt(size.select(1, 0) * size.select(1, 1));
-  const torch::Tensor level = torch::floor(torch::log2(scale / kFinestScale + 1e-6))
+  const torch::Tensor level = roi_levels(rois, options.level)
                                   .clamp(0, static_cast<double>(info.size()) - 1)
                                   .to(torch::kInt64);
   torch::Tensor pooled_rois =
@@ -85,7 +102,8 @@ torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo
     if (rows.size(0) == 0) continue;
     pooled_rois.index_copy_(0, rows,
                             ops::roi_align(levels[i], rois.index_select(0, rows),
-                                           1.0 / static_cast<double>(info[i].stride), pooled));
+                                           1.0 / static_cast<double>(info[i].stride), pooled,
+                                           options.sampling_ratio, options.aligned));
   }
   return pooled_rois;
 }
@@ -117,7 +135,7 @@ std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch:
   BboxOutputs outputs;
   for (size_t k = 0; k < bbox_heads.size(); ++k) {
     const torch::Tensor feats =
-        extract_rois(levels, options.inputs(), rois, options.bbox().roi_size());
+        extract_rois(levels, options.inputs(), rois, options.bbox().roi_size(), options.pool());
     outputs = bbox_heads[k]->forward(feats);
     outputs.cls_score = outputs.cls_score.to(torch::kFloat32);
     outputs.bbox_pred = outputs.bbox_pred.to(torch::kFloat32);
@@ -133,9 +151,9 @@ std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch:
   std::vector<Detections> images;
   for (size_t i = 0; i < sizes.size(); ++i) {
     const torch::Tensor rows = rows_of(rois, i);
-    const torch::Tensor boxes = decode_deltas(rois.index_select(0, rows).slice(1, 1, 5),
-                                              outputs.bbox_pred.index_select(0, rows),
-                                              kStageStds[bbox_heads.size() - 1], sizes[i]);
+    const torch::Tensor boxes = decode_deltas(
+        rois.index_select(0, rows).slice(1, 1, 5), outputs.bbox_pred.index_select(0, rows),
+        kStageStds[bbox_heads.size() - 1], sizes[i], options.limit_shrinking());
     images.push_back(select_detections(scores.index_select(0, rows), boxes, options));
   }
   return images;
@@ -155,7 +173,8 @@ void RoiHeadImpl::add_masks(const Features& levels, std::vector<Detections>& ima
   tap_value(tap, "mask_rois", rois);
   torch::Tensor sum = torch::zeros({rois.size(0), 2 * pooled, 2 * pooled}, rois.options());
   if (rois.size(0) > 0) {
-    const torch::Tensor feats = extract_rois(levels, options.inputs(), rois, pooled);
+    const torch::Tensor feats =
+        extract_rois(levels, options.inputs(), rois, pooled, options.pool());
     for (size_t k = 0; k < mask_heads.size(); ++k) {
       const torch::Tensor logits = mask_heads[k]->forward(feats, all_labels).to(torch::kFloat32);
       tap_value(tap, stage_name("m", k, "mask_logits"), logits);

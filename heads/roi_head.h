@@ -12,20 +12,36 @@
 #include <hornet/heads/bbox_head.h>
 #include <hornet/heads/boxes.h>
 #include <hornet/heads/mask_head.h>
+#include <hornet/heads/ops/nms.h>
 #include <hornet/heads/tap.h>
 
+#include <optional>
+
 namespace hornet {
+
+// How a RoI becomes features: see ops::roi_align. A RoI of s x s pixels is taken from the level
+// floor(log2(s / 56)) by both rules, which differ in the last digits of where that is whole.
+enum class LevelRule { kMmdet, kTorchvision };
+struct RoiPoolOptions {
+  int64_t sampling_ratio = 0;
+  bool aligned = true;
+  LevelRule level = LevelRule::kMmdet;
+};
 
 struct RoiHeadOptions {
   explicit RoiHeadOptions(std::vector<FeatureInfo> inputs) : inputs_(std::move(inputs)) {}
   TORCH_ARG(std::vector<FeatureInfo>, inputs);  // the pyramid levels that RoIs are taken from
   TORCH_ARG(bool, cascade) = false;             // names of parameters carry the stage's index
   TORCH_ARG(int64_t, stages) = 1;               // 3 for Cascade Mask R-CNN
+  TORCH_ARG(RoiPoolOptions, pool) = {};
   TORCH_ARG(BboxHeadOptions, bbox) = {};
   TORCH_ARG(MaskHeadOptions, mask) = {};
   TORCH_ARG(double, score_threshold) = 0.05;  // below it a class is no candidate
   TORCH_ARG(double, nms_iou) = 0.5;
-  TORCH_ARG(int64_t, max_detections) = 100;  // per image
+  TORCH_ARG(int64_t, nms_split_above) = ops::kNeverSplit;  // see ops::batched_nms
+  TORCH_ARG(std::optional<double>, min_size) = {};  // of an object's sides; none: any box will do
+  TORCH_ARG(bool, limit_shrinking) = true;          // see decode_deltas
+  TORCH_ARG(int64_t, max_detections) = 100;         // per image
 };
 
 // The objects found in one image, best first, in input pixels.
@@ -38,7 +54,8 @@ struct Detections {
 
 // RoIAlign of every RoI on the level that suits its size: [K,C,pooled,pooled].
 torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
-                           const torch::Tensor& rois, int64_t pooled);
+                           const torch::Tensor& rois, int64_t pooled,
+                           const RoiPoolOptions& options = {});
 
 class RoiHeadImpl : public torch::nn::Module {
  public:

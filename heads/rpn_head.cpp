@@ -1,4 +1,3 @@
-#include <hornet/heads/ops/nms.h>
 #include <hornet/heads/rpn_head.h>
 
 namespace hornet {
@@ -9,20 +8,22 @@ struct Candidates {
 };
 
 // The best candidates of one level, decoded and clipped.
-Candidates level_candidates(const torch::Tensor& cls, const torch::Tensor& reg, int64_t stride,
-                            const RpnHeadOptions& options, const ImageSize& image) {
-  torch::Tensor scores = cls.permute({1, 2, 0}).reshape(-1).to(torch::kFloat32).sigmoid();
+Candidates level_candidates(const torch::Tensor& cls, const torch::Tensor& reg,
+                            torch::Tensor anchors, const RpnHeadOptions& options,
+                            const ImageSize& image) {
+  const torch::Tensor logits = cls.permute({1, 2, 0}).reshape(-1).to(torch::kFloat32);
+  torch::Tensor scores = logits.sigmoid();
   torch::Tensor deltas = reg.permute({1, 2, 0}).reshape({-1, 4}).to(torch::kFloat32);
-  torch::Tensor anchors =
-      level_anchors(options.anchors(), cls.size(1), cls.size(2), stride, cls.device());
-  if (scores.size(0) > options.pre_nms()) {
-    auto [sorted, order] = scores.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
-    const torch::Tensor best = order.slice(0, 0, options.pre_nms());
-    scores = sorted.slice(0, 0, options.pre_nms());
+  if (scores.size(0) > options.pre_nms() || options.rank_by_logits()) {
+    const torch::Tensor best = (options.rank_by_logits() ? logits : scores)
+                                   .argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true)
+                                   .slice(0, 0, options.pre_nms());
+    scores = scores.index_select(0, best);
     deltas = deltas.index_select(0, best);
     anchors = anchors.index_select(0, best);
   }
-  return {scores, decode_deltas(anchors, deltas, {1.0, 1.0, 1.0, 1.0}, image)};
+  return {scores,
+          decode_deltas(anchors, deltas, {1.0, 1.0, 1.0, 1.0}, image, options.limit_shrinking())};
 }
 
 }  // namespace
@@ -54,21 +55,28 @@ RpnOutputs RpnHeadImpl::forward(const Features& levels) {
 torch::Tensor RpnHeadImpl::proposals(const RpnOutputs& outputs, int64_t index,
                                      const ImageSize& image) const {
   std::vector<torch::Tensor> scores, boxes, levels;
+  const int64_t finest = options.inputs().front().stride;
+  const ImageSize padded = {outputs.cls.front().size(2) * finest,
+                            outputs.cls.front().size(3) * finest};
   for (size_t level = 0; level < outputs.cls.size(); ++level) {
-    const Candidates found = level_candidates(outputs.cls[level][index], outputs.reg[level][index],
-                                              options.inputs()[level].stride, options, image);
+    const torch::Tensor cls = outputs.cls[level][index];
+    const torch::Tensor anchors =
+        level_anchors(options.anchors(), cls.size(1), cls.size(2), options.inputs()[level].stride,
+                      cls.device(), padded);
+    const Candidates found =
+        level_candidates(cls, outputs.reg[level][index], anchors, options, image);
     scores.push_back(found.scores);
     boxes.push_back(found.boxes);
     levels.push_back(torch::full_like(found.scores, static_cast<double>(level), torch::kInt64));
   }
   torch::Tensor all_scores = torch::cat(scores), all_boxes = torch::cat(boxes);
   torch::Tensor all_levels = torch::cat(levels);
-  const torch::Tensor size = all_boxes.slice(1, 2, 4) - all_boxes.slice(1, 0, 2);
-  const torch::Tensor valid = (size > 0).all(1).nonzero().squeeze(1);
+  const torch::Tensor valid = large_enough(all_boxes, options.min_size());
   all_scores = all_scores.index_select(0, valid);
   all_boxes = all_boxes.index_select(0, valid);
   all_levels = all_levels.index_select(0, valid);
-  const torch::Tensor keep = ops::batched_nms(all_boxes, all_scores, all_levels, options.nms_iou())
+  const torch::Tensor keep = ops::batched_nms(all_boxes, all_scores, all_levels, options.nms_iou(),
+                                              options.nms_split_above())
                                  .slice(0, 0, options.max_proposals());
   return torch::cat(
       {all_boxes.index_select(0, keep), all_scores.index_select(0, keep).unsqueeze(1)}, 1);

@@ -4,6 +4,7 @@
 
 #include <hornet/backbone/backbone.h>
 #include <hornet/heads/boxes.h>
+#include <hornet/heads/ops/nms.h>
 #include <torch/nn/modules/conv.h>
 
 namespace hornet {
@@ -16,6 +17,11 @@ struct RpnHeadOptions {
   TORCH_ARG(int64_t, pre_nms) = 1000;        // best candidates kept per level
   TORCH_ARG(int64_t, max_proposals) = 1000;  // per image, over all levels
   TORCH_ARG(double, nms_iou) = 0.7;
+  TORCH_ARG(int64_t, nms_split_above) = ops::kNeverSplit;  // see ops::batched_nms
+  TORCH_ARG(double, min_size) = 0;          // of a proposal's sides; empty ones never stay
+  TORCH_ARG(bool, limit_shrinking) = true;  // see decode_deltas
+  // By what candidates are ranked. The largest probabilities may be equal when rounded.
+  TORCH_ARG(bool, rank_by_logits) = false;
 };
 
 // Per level: objectness logits [N,A,H,W] and deltas [N,4*A,H,W].
@@ -28,7 +34,8 @@ class RpnHeadImpl : public torch::nn::Module {
   explicit RpnHeadImpl(const RpnHeadOptions& options);
   RpnOutputs forward(const Features& levels);
 
-  // The proposals of image `index` of the batch, best first: [K,5] = box and score.
+  // The proposals of image `index` of the batch, best first: [K,5] = box and score. The first
+  // level's stride must divide the padded images' size.
   torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image) const;
 
   RpnHeadOptions options;

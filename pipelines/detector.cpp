@@ -1,5 +1,4 @@
 #include <hornet/backbone/error.h>
-#include <hornet/heads/ops/paste_masks.h>
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/forward.h>
 
@@ -25,23 +24,27 @@ std::vector<MaskCrop> mask_crops(const ops::PastedMasks& pasted) {
 }
 
 // Boxes of the network's input in pixels of the original image.
-torch::Tensor in_original_pixels(const torch::Tensor& boxes, const Preprocessed& image) {
+torch::Tensor in_original_pixels(const torch::Tensor& boxes, const Preprocessed& image,
+                                 Conventions conventions) {
+  const ImageSize original = image_size(image.original_size);
   if (image.scaled_size.empty()) {
-    return to_original(boxes, image_size(image.image_size), image_size(image.original_size));
+    return to_original(boxes, image_size(image.image_size), original, conventions);
   }
   const double x = image.crop_origin.x, y = image.crop_origin.y;
   return to_original(boxes + torch::tensor({x, y, x, y}, boxes.options()),
-                     image_size(image.scaled_size), image_size(image.original_size));
+                     image_size(image.scaled_size), original, conventions);
 }
 
 // What is above the threshold, in pixels of the original image.
 std::vector<Instance> to_instances(const Detections& found, const Preprocessed& image,
-                                   double score_threshold) {
+                                   double score_threshold, Conventions conventions) {
   const torch::Tensor strong = (found.scores >= score_threshold).nonzero().squeeze(1);
   const ImageSize original = image_size(image.original_size);
-  const torch::Tensor boxes = in_original_pixels(found.boxes.index_select(0, strong), image);
-  const std::vector<MaskCrop> masks = mask_crops(ops::paste_masks(
-      found.mask_probs.index_select(0, strong), boxes, original.height, original.width));
+  const torch::Tensor boxes =
+      in_original_pixels(found.boxes.index_select(0, strong), image, conventions);
+  const std::vector<MaskCrop> masks =
+      mask_crops(ops::paste_masks(found.mask_probs.index_select(0, strong), boxes, original.height,
+                                  original.width, 0.5, paste_rule(conventions)));
   const torch::Tensor box_values = boxes.cpu().contiguous();
   const torch::Tensor scores = found.scores.index_select(0, strong).cpu();
   const torch::Tensor labels = found.labels.index_select(0, strong).cpu();
@@ -86,7 +89,7 @@ std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
 std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Mat>& images) {
   std::vector<Preprocessed> inputs;
   for (const cv::Mat& image : images) {
-    inputs.push_back(preprocess(image, detection_preprocess(options_.size)));
+    inputs.push_back(preprocess(image, detection_preprocess(model_->conventions, options_.size)));
   }
   return run(inputs);
 }
@@ -121,7 +124,8 @@ void Detector::run_batch(const std::vector<Preprocessed>& images,
         model_->forward(torch::cat(inputs).to(runtime_.device()), sizes);
     std::vector<std::vector<Instance>> instances;
     for (size_t i = 0; i < found.size(); ++i) {
-      instances.push_back(to_instances(found[i], images[i], options_.score_threshold));
+      instances.push_back(
+          to_instances(found[i], images[i], options_.score_threshold, model_->conventions));
     }
     return instances;
   });

@@ -1,4 +1,3 @@
-#include <hornet/heads/ops/paste_masks.h>
 #include <hornet/pipelines/forward.h>
 
 #include <regex>
@@ -32,12 +31,15 @@ void forward_classifier(HorNetClassifier& model, const torch::Tensor& images, Co
 void forward_detector(MaskRcnn& model, const torch::Tensor& images, const ForwardInput& input,
                       Collector& out) {
   const std::vector<ImageSize> sizes(images.size(0), input.image_size);
+  const Conventions conventions = model->conventions;
   std::vector<torch::Tensor> boxes, scores, labels, masks, index;
   for (const Detections& found : model->forward(images, sizes, out.tap())) {
-    const torch::Tensor original = to_original(found.boxes, input.image_size, input.original_size);
+    const torch::Tensor original =
+        to_original(found.boxes, input.image_size, input.original_size, conventions);
     const int64_t height = input.original_size.height, width = input.original_size.width;
-    masks.push_back(ops::to_canvases(ops::paste_masks(found.mask_probs, original, height, width),
-                                     height, width));
+    const ops::PastedMasks pasted =
+        ops::paste_masks(found.mask_probs, original, height, width, 0.5, paste_rule(conventions));
+    masks.push_back(ops::to_canvases(pasted, height, width));
     index.push_back(
         torch::full({original.size(0)}, static_cast<int64_t>(index.size()), torch::kInt64));
     boxes.push_back(original);
@@ -97,7 +99,15 @@ int64_t first_of_pair(const std::string& text, const std::string& key) {
 }  // namespace
 
 torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_size,
-                          const ImageSize& original_size) {
+                          const ImageSize& original_size, Conventions conventions) {
+  if (conventions == Conventions::kTorchvision) {
+    const auto ratio = [](int64_t original, int64_t scaled) {
+      return static_cast<float>(original) / static_cast<float>(scaled);
+    };
+    const float x = ratio(original_size.width, image_size.width);
+    const float y = ratio(original_size.height, image_size.height);
+    return boxes * torch::tensor({x, y, x, y}, boxes.options());
+  }
   const double x = static_cast<double>(image_size.width) / original_size.width;
   const double y = static_cast<double>(image_size.height) / original_size.height;
   return boxes / torch::tensor({x, y, x, y}, boxes.options());
@@ -113,8 +123,10 @@ NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
     out("input", input.input);
     if (auto* classifier = std::get_if<HorNetClassifier>(&model.module)) {
       forward_classifier(*classifier, images, out);
-    } else if (auto* backbone = std::get_if<HorNet>(&model.module)) {
-      tap_all(out.tap(), "feat", (*backbone)->forward(images));
+    } else if (auto* hornet = std::get_if<HorNet>(&model.module)) {
+      tap_all(out.tap(), "feat", (*hornet)->forward(images));
+    } else if (auto* resnet = std::get_if<ResNet>(&model.module)) {
+      tap_all(out.tap(), "feat", (*resnet)->forward(images));
     } else if (auto* detector = std::get_if<MaskRcnn>(&model.module)) {
       forward_detector(*detector, images, input, out);
     } else {
@@ -126,11 +138,12 @@ NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
 
 ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options) {
   const Preprocessed image = preprocess(bgr, options);
-  const cv::Mat& rgb = image.resized_rgb;
   ForwardInput out;
   out.input = image.input;
   out.image_size = {image.image_size.height, image.image_size.width};
   out.original_size = {image.original_size.height, image.original_size.width};
+  const cv::Mat& rgb = image.resized_rgb;
+  if (rgb.empty()) return out;
   out.resized = torch::from_blob(rgb.data, {rgb.rows, rgb.cols, 3},
                                  {static_cast<int64_t>(rgb.step[0]), 3, 1}, torch::kUInt8)
                     .clone();
@@ -139,7 +152,8 @@ ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options)
 
 SlideOptions official_slide(const LoadedModel& model) {
   SlideOptions slide;
-  if (model.architecture.backbone.base_dim >= 192) slide = {640, 426};
+  const auto* hornet = std::get_if<HorNetOptions>(&model.architecture.backbone);
+  if (hornet && hornet->base_dim >= 192) slide = {640, 426};
   const auto config = model.meta.entries.find("config");
   if (config == model.meta.entries.end()) return slide;
   const std::string nearby = around_slide_mode(config->second);
@@ -152,15 +166,27 @@ SlideOptions official_slide(const LoadedModel& model) {
 PreprocessOptions official_preprocess(const LoadedModel& model) {
   switch (model.architecture.task) {
     case Task::kDetection:
-      return detection_preprocess();
+      return detection_preprocess(model.architecture.detector->conventions);
     case Task::kSegmentation: {
       const int tile = static_cast<int>(official_slide(model).tile);
       return segmentation_preprocess({4 * tile, tile});
     }
-    default:
-      return classification_preprocess(
-          static_cast<int>(classification_size(model.architecture.backbone)));
+    default: {
+      const auto* hornet = std::get_if<HorNetOptions>(&model.architecture.backbone);
+      if (!hornet) return classification_preprocess();
+      return classification_preprocess(static_cast<int>(classification_size(*hornet)));
+    }
   }
+}
+
+PreprocessOptions detection_preprocess(Conventions conventions, cv::Size scale) {
+  return conventions == Conventions::kTorchvision ? torchvision_detection_preprocess(scale)
+                                                  : detection_preprocess(scale);
+}
+
+ops::PasteRule paste_rule(Conventions conventions) {
+  return conventions == Conventions::kTorchvision ? ops::PasteRule::kWholePixels
+                                                  : ops::PasteRule::kSubpixel;
 }
 
 }  // namespace hornet

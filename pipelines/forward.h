@@ -8,6 +8,7 @@
 #pragma once
 
 #include <hornet/heads/model.h>
+#include <hornet/heads/ops/paste_masks.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/runtime.h>
 
@@ -46,8 +47,13 @@ SlideOptions official_slide(const LoadedModel& model);
 // The official preprocessing for the model's task.
 PreprocessOptions official_preprocess(const LoadedModel& model);
 
+// What comes before and after a detector, by the conventions that it was trained with.
+PreprocessOptions detection_preprocess(Conventions conventions, cv::Size scale = {1333, 800});
+ops::PasteRule paste_rule(Conventions conventions);
+
 // boxes [n,4] of the network's input in pixels of the original image.
 torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_size,
-                          const ImageSize& original_size);
+                          const ImageSize& original_size,
+                          Conventions conventions = Conventions::kMmdet);
 
 }  // namespace hornet

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/preprocess.h>
+#include <torch/nn/functional/upsampling.h>
 
 #include <algorithm>
 #include <cmath>
@@ -96,7 +97,7 @@ std::array<float, 256> normalized_values(const PreprocessOptions& options, int c
   const double mean = options.mean[channel], stddev = options.stddev[channel];
   std::array<float, 256> values;
   for (int x = 0; x < 256; ++x) {
-    if (options.kind == PreprocessOptions::Kind::kClassification) {
+    if (options.kind != PreprocessOptions::Kind::kDense) {
       const float unit = static_cast<float>(x) / 255.0f;
       values[x] = (unit - static_cast<float>(mean)) / static_cast<float>(stddev);
     } else {
@@ -126,10 +127,34 @@ std::string depth_name(int depth) {
   return kNames[depth];
 }
 
+// Normalised at its own size, then scaled.
+Preprocessed torchvision_preprocess(const cv::Mat& bgr, const PreprocessOptions& options) {
+  namespace F = torch::nn::functional;
+  cv::Mat rgb;
+  cv::cvtColor(bgr, rgb, cv::COLOR_BGR2RGB);
+  PreprocessOptions unpadded = options;
+  unpadded.pad_divisor = 1;
+  Preprocessed result;
+  result.original_size = bgr.size();
+  result.image_size = torchvision_size(bgr.size(), options.scale);
+  const std::vector<int64_t> size = {result.image_size.height, result.image_size.width};
+  const auto bilinear =
+      F::InterpolateFuncOptions().size(size).mode(torch::kBilinear).align_corners(false);
+  const torch::Tensor scaled = F::interpolate(normalize(rgb, unpadded), bilinear);
+  result.input = torch::zeros({1, 3, round_up(result.image_size.height, options.pad_divisor),
+                               round_up(result.image_size.width, options.pad_divisor)});
+  result.input.narrow(2, 0, size[0]).narrow(3, 0, size[1]).copy_(scaled);
+  return result;
+}
+
 }  // namespace
 
 PreprocessOptions detection_preprocess(cv::Size scale) {
   return {PreprocessOptions::Kind::kDense, scale, 32, kMean255, kStd255};
+}
+
+PreprocessOptions torchvision_detection_preprocess(cv::Size scale) {
+  return {PreprocessOptions::Kind::kTorchvisionDetection, scale, 32, kMean, kStd};
 }
 
 PreprocessOptions segmentation_preprocess(cv::Size scale) {
@@ -142,6 +167,9 @@ PreprocessOptions classification_preprocess(int size) {
 
 Preprocessed preprocess(const cv::Mat& image, const PreprocessOptions& options) {
   const cv::Mat bgr = to_bgr8(image);
+  if (options.kind == PreprocessOptions::Kind::kTorchvisionDetection) {
+    return torchvision_preprocess(bgr, options);
+  }
   const cv::Mat resized = options.kind == PreprocessOptions::Kind::kClassification
                               ? resize_for_classification(bgr, options.scale.width)
                               : resize_keep_ratio(bgr, options.scale);
@@ -202,6 +230,15 @@ cv::Size keep_ratio_size(cv::Size image, cv::Size scale) {
   const auto scaled = [factor](int side) {
     return std::max(static_cast<int>(side * factor + 0.5), 1);
   };
+  return {scaled(image.width), scaled(image.height)};
+}
+
+cv::Size torchvision_size(cv::Size image, cv::Size scale) {
+  const auto [image_short, image_long] = std::minmax(image.width, image.height);
+  const auto [scale_short, scale_long] = std::minmax(scale.width, scale.height);
+  const double factor = std::min(static_cast<double>(scale_short) / image_short,
+                                 static_cast<double>(scale_long) / image_long);
+  const auto scaled = [factor](int side) { return std::max(static_cast<int>(side * factor), 1); };
   return {scaled(image.width), scaled(image.height)};
 }
 

@@ -4,6 +4,7 @@
 // point) and subtract the mean; detection then pads right and bottom with zeros, because a feature
 // pyramid wants sizes that its strides divide. Classification scales the short side with Pillow's
 // antialiased bicubic filter and crops the centre, or warps to a square from 384 pixels on.
+// torchvision's detectors normalise first and scale then, in float32.
 //
 //   hornet::Preprocessed p = hornet::preprocess(hornet::load_image("street.jpg"),
 //                                               hornet::detection_preprocess());
@@ -23,24 +24,26 @@
 namespace hornet {
 
 struct PreprocessOptions {
-  enum class Kind { kDense, kClassification };
+  enum class Kind { kDense, kClassification, kTorchvisionDetection };
 
   Kind kind = Kind::kDense;
-  cv::Size scale;                   // dense: the box, in either orientation; else the crop's size
+  cv::Size scale;                   // the box, in either orientation; classification: of the crop
   int pad_divisor = 1;              // the input's height and width are multiples of it
-  std::array<double, 3> mean = {};  // RGB; dense: of values 0..255, classification: of 0..1
+  std::array<double, 3> mean = {};  // RGB; dense: of values 0..255, else of 0..1
   std::array<double, 3> stddev = {};
 };
 
 // The official options of each task. UPerNet on HorNet-L takes segmentation at 2560x640.
 PreprocessOptions detection_preprocess(cv::Size scale = {1333, 800});
+PreprocessOptions torchvision_detection_preprocess(cv::Size scale = {1333, 800});
 PreprocessOptions segmentation_preprocess(cv::Size scale = {2048, 512});
 PreprocessOptions classification_preprocess(int size = 224);
 
 struct Preprocessed {
-  cv::Mat resized_rgb;     // CV_8UC3, after resizing and cropping, before normalisation
+  cv::Mat resized_rgb;     // CV_8UC3, after resizing and cropping, before normalisation; empty
+                           // for torchvision's detectors, which never have that
   torch::Tensor input;     // float32 [1,3,H,W]
-  cv::Size image_size;     // of resized_rgb; `input` may be larger by its padding
+  cv::Size image_size;     // of the image in `input`, which may be larger by its padding
   cv::Size original_size;  // of the image that came in
 
   // Where dense input shows only a part of the image (blob.h): the size of the whole image after
@@ -63,6 +66,9 @@ cv::Mat to_bgr8(const cv::Mat& image);
 // The largest size with the aspect ratio of `image` that fits into `scale`, long side to long
 // side; both sides are rounded to the nearest and at least 1.
 cv::Size keep_ratio_size(cv::Size image, cv::Size scale);
+
+// The same as torchvision rounds it: down.
+cv::Size torchvision_size(cv::Size image, cv::Size scale);
 
 // Bilinear without antialiasing, to keep_ratio_size(). Any number of channels.
 cv::Mat resize_keep_ratio(const cv::Mat& image, cv::Size scale);

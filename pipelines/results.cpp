@@ -242,6 +242,21 @@ std::vector<uint32_t> decode_counts(const std::string& text) {
   return counts;
 }
 
+namespace {
+
+// The name of a class that none was given for.
+std::string default_name(int label, int num_classes) {
+  if (num_classes == kCocoClasses) return kCoco[label].name;
+  if (num_classes == kCoco[kCocoClasses - 1].id) {
+    for (const CocoClass& coco : kCoco) {
+      if (coco.id == label + 1) return coco.name;
+    }
+  }
+  return "class " + std::to_string(label);
+}
+
+}  // namespace
+
 ClassTable ClassTable::from_names(std::vector<std::string> names, int num_classes) {
   if (!names.empty() && names.size() != static_cast<size_t>(num_classes)) {
     throw Error(ErrorCode::kWeights, "the model has " + std::to_string(num_classes) +
@@ -254,8 +269,7 @@ ClassTable ClassTable::from_names(std::vector<std::string> names, int num_classe
   table.names = std::move(names);
   for (int label = 0; label < num_classes; ++label) {
     table.category_ids.push_back(is_coco ? kCoco[label].id : label + 1);
-    if (has_names) continue;
-    table.names.push_back(is_coco ? kCoco[label].name : "class " + std::to_string(label));
+    if (!has_names) table.names.push_back(default_name(label, num_classes));
   }
   return table;
 }

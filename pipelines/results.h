@@ -59,7 +59,8 @@ struct ClassTable {
   std::vector<std::string> names;
   std::vector<int> category_ids;
 
-  // Without names, 80 classes get COCO's and others "class 0", "class 1", ... Throws
+  // Without names, 80 classes get COCO's and others "class 0", "class 1", ...; 90 classes, those of
+  // torchvision, get COCO's at index id - 1. Throws
   // hornet::Error(kWeights) when the number of names is not num_classes.
   static ClassTable from_names(std::vector<std::string> names, int num_classes);
 

@@ -95,25 +95,28 @@ LoadReport load(torch::nn::Module& module, const File& file, const LoadOptions& 
   torch::NoGradGuard no_grad;
   LoadReport report;
   NamedTensors state = state_of(module);
+  const auto shown = [&](const std::string& key) {
+    return options.shown_as ? options.shown_as(key) : key;
+  };
   for (const auto& [full_key, tensor] : file.tensors) {
     if (full_key.compare(0, options.prefix.size(), options.prefix) != 0) continue;
     const std::string key = full_key.substr(options.prefix.size());
     const auto target = state.find(key);
     if (target == state.end()) {
-      if (!is_counter(key)) report.unexpected.push_back(full_key);
+      if (!is_counter(key)) report.unexpected.push_back(shown(full_key));
       continue;
     }
     if (target->second.sizes() == torch::IntArrayRef(tensor.shape)) {
       target->second.copy_(to_torch(tensor));
       ++report.loaded;
     } else {
-      report.mismatched.push_back(full_key + ": file " + shape_text(tensor.shape) + ", model " +
-                                  shape_text(target->second.sizes()));
+      report.mismatched.push_back(shown(full_key) + ": file " + shape_text(tensor.shape) +
+                                  ", model " + shape_text(target->second.sizes()));
     }
     state.erase(target);
   }
   for (const auto& [key, tensor] : state) {
-    if (!is_counter(key)) report.missing.push_back(options.prefix + key);
+    if (!is_counter(key)) report.missing.push_back(shown(options.prefix + key));
   }
   report.expected = report.loaded + report.missing.size() + report.mismatched.size();
   if (!report.complete() && !options.allow_partial) {

@@ -9,6 +9,7 @@
 #include <hornet/backbone/weights/tensor_file.h>
 #include <torch/nn/module.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ namespace hornet::weights {
 struct LoadOptions {
   std::string prefix;          // load only the file's keys below it ("backbone."), without it
   bool allow_partial = false;  // load what fits and only report the rest
+  // What messages call a key, where the file's tensors have been renamed.
+  std::function<std::string(const std::string&)> shown_as = {};
 };
 
 struct LoadReport {

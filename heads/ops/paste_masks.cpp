@@ -10,15 +10,24 @@
 namespace hornet::ops {
 namespace {
 
-// The image pixels from floor(low) - 1 up to ceil(high) + 1, clamped to the image: (start, length).
+// The image pixels from low up to high, clamped to the image: (start, length).
 std::pair<int64_t, int64_t> span(float low, float high, int64_t size) {
   if (std::isnan(low) || std::isnan(high)) return {0, 0};
   const auto clamped = [size](float edge) {
     if (edge >= static_cast<float>(size)) return size;
     return edge > 0 ? static_cast<int64_t>(edge) : 0;
   };
-  const int64_t begin = clamped(std::floor(low) - 1), end = clamped(std::ceil(high) + 1);
+  const int64_t begin = clamped(low), end = clamped(high);
   return {begin, std::max<int64_t>(end - begin, 0)};
+}
+
+// Grown boxes of whole pixels: the mask with its border of zeros is as much larger than the mask.
+torch::Tensor bordered_boxes(const torch::Tensor& boxes, int64_t m) {
+  const torch::Tensor low = boxes.slice(1, 0, 2), high = boxes.slice(1, 2, 4);
+  const torch::Tensor centre = (high + low) * 0.5;
+  const torch::Tensor half = (high - low) * 0.5 * (static_cast<double>(m + 2) / m);
+  const torch::Tensor first = (centre - half).trunc();
+  return torch::cat({first, torch::max((centre + half).trunc(), first) + 1}, 1);
 }
 
 torch::Tensor regions_of(const torch::Tensor& boxes, int64_t image_height, int64_t image_width) {
@@ -35,18 +44,26 @@ torch::Tensor regions_of(const torch::Tensor& boxes, int64_t image_height, int64
 }  // namespace
 
 PastedMasks paste_masks(const torch::Tensor& probs, const torch::Tensor& boxes,
-                        int64_t image_height, int64_t image_width, double threshold) {
+                        int64_t image_height, int64_t image_width, double threshold,
+                        PasteRule rule) {
   static auto op = c10::Dispatcher::singleton()
                        .findSchemaOrThrow("hornet::paste_masks", "")
                        .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                         const at::Tensor&, double)>();
+                                         const at::Tensor&, double, bool)>();
   TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4,
               "hornet::paste_masks: boxes must be [n, 4], found ", boxes.sizes());
   PastedMasks masks;
-  masks.regions = regions_of(boxes.to(at::kCPU, at::kFloat), image_height, image_width);
+  const bool bordered = rule == PasteRule::kWholePixels;
+  const torch::Tensor exact = boxes.to(at::kCPU, at::kFloat);
+  // The pixels that a mask can reach.
+  const torch::Tensor reach =
+      bordered ? bordered_boxes(exact, probs.size(-1))
+               : torch::cat({exact.slice(1, 0, 2).floor() - 1, exact.slice(1, 2, 4).ceil() + 1}, 1);
+  masks.regions = regions_of(reach, image_height, image_width);
   const torch::Tensor areas = masks.regions.select(1, 2) * masks.regions.select(1, 3);
   masks.offsets = areas.cumsum(0) - areas;
-  masks.pixels = op.call(probs, boxes, masks.regions, masks.offsets, threshold);
+  masks.pixels = op.call(probs, bordered ? reach.to(probs.device()) : boxes, masks.regions,
+                         masks.offsets, threshold, bordered);
   return masks;
 }
 
@@ -66,8 +83,8 @@ torch::Tensor to_canvases(const PastedMasks& masks, int64_t image_height, int64_
 // The kernels return the packed pixels on the CPU; regions and offsets are on the CPU.
 TORCH_LIBRARY_FRAGMENT(hornet, m) {
   m.def(
-      "paste_masks(Tensor probs, Tensor boxes, Tensor regions, Tensor offsets, float threshold) "
-      "-> Tensor");
+      "paste_masks(Tensor probs, Tensor boxes, Tensor regions, Tensor offsets, float threshold, "
+      "bool bordered=False) -> Tensor");
 }
 
 }  // namespace hornet::ops

@@ -23,6 +23,23 @@ HORNET_HOST_DEVICE inline MaskTap mask_tap(int64_t pixel, float box_low, float b
   return {static_cast<int>(low), 1 - (position - low), position - low};
 }
 
+// The same for a box of whole pixels, low to high, that covers the mask and a border of zeros one
+// value wide, and for a mask that is resized to those pixels.
+HORNET_HOST_DEVICE inline MaskTap bordered_mask_tap(int64_t pixel, float box_low, float box_high,
+                                                    int m) {
+  const float scale = (m + 2) / (box_high - box_low);
+  const float unclamped = scale * (pixel - box_low + 0.5f) - 0.5f;  // 0 is the border's value
+  const float position = unclamped > 0 ? unclamped : 0;
+  const int low = static_cast<int>(position);
+  return {low - 1, 1 - (position - low), position - low};
+}
+
+HORNET_HOST_DEVICE inline MaskTap mask_tap(int64_t pixel, float box_low, float box_high, int m,
+                                           bool bordered) {
+  return bordered ? bordered_mask_tap(pixel, box_low, box_high, m)
+                  : mask_tap(pixel, box_low, box_high, m);
+}
+
 HORNET_HOST_DEVICE inline float mask_value(const float* probs, int m, int row, int column) {
   return row >= 0 && row < m && column >= 0 && column < m ? probs[row * m + column] : 0;
 }

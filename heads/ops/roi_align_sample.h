@@ -17,17 +17,21 @@ struct RoiAlignShape {
   int pooled;          // bins along each axis
   int sampling_ratio;  // samples along each axis of a bin, 0: as many as its feature pixels
   T scale;             // from input pixels to feature pixels
+  T offset;            // of feature pixels' centres: half a pixel, or 0 if not aligned
+  T least_extent;      // RoIs are at least that many feature pixels long: 0, or 1 if not aligned
 };
 
 template <typename T>
 RoiAlignShape<T> roi_align_shape(c10::IntArrayRef feature_size, double spatial_scale,
-                                 int64_t pooled, int64_t sampling_ratio) {
+                                 int64_t pooled, int64_t sampling_ratio, bool aligned) {
   return {feature_size[1],
           static_cast<int>(feature_size[2]),
           static_cast<int>(feature_size[3]),
           static_cast<int>(pooled),
           static_cast<int>(sampling_ratio),
-          static_cast<T>(spatial_scale)};
+          static_cast<T>(spatial_scale),
+          aligned ? T(0.5) : T(0),
+          aligned ? T(0) : T(1)};
 }
 
 // The bins and samples of a RoI along one axis of the feature map.
@@ -44,8 +48,9 @@ struct RoiAxis {
 template <typename T>
 HORNET_HOST_DEVICE inline RoiAxis<T> roi_axis(T low, T high, const RoiAlignShape<T>& shape) {
   constexpr T kMostSamples = 1024;  // bounds the time that an absurd RoI takes
-  const T start = low * shape.scale - T(0.5);
-  const T extent = high * shape.scale - T(0.5) - start;
+  const T start = low * shape.scale - shape.offset;
+  T extent = high * shape.scale - shape.offset - start;
+  if (extent < shape.least_extent) extent = shape.least_extent;  // not if it is NaN
   RoiAxis<T> axis{start, extent / shape.pooled, 0};
   if (extent > 0) {
     const T adaptive = std::ceil(axis.bin_size);

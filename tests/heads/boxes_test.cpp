@@ -50,6 +50,26 @@ TEST(Anchors, AreNotRounded) {
   expect_close(first, torch::tensor({-22.627417f, -11.3137085f, 22.627417f, 11.3137085f}), 1e-7);
 }
 
+TEST(Anchors, AreRoundedOnRequest) {
+  AnchorOptions options;
+  options.rounded = true;
+  const Tensor anchors = level_anchors(options, 1, 2, 4, torch::kCPU);
+  expect_close(anchors[0], torch::tensor({-23.f, -11.f, 23.f, 11.f}), 0);
+  expect_close(anchors[4], torch::tensor({-12.f, -16.f, 20.f, 16.f}), 0);
+}
+
+TEST(Anchors, StepAsTheInputFitsTheMapOnRequest) {
+  AnchorOptions options;
+  options.fit_input = true;
+  // A map of 13 rows for 800 pixels: every second one of 25, so 61 pixels a step and not 64.
+  const Tensor anchors = level_anchors(options, 13, 21, 64, torch::kCPU, {800, 1344});
+  const Tensor first = level_anchors({}, 1, 1, 64, torch::kCPU)[0];
+  const Tensor step = torch::tensor({64.f, 61.f, 64.f, 61.f});
+  expect_close(anchors.view({13, 21, 3, 4})[12][20][0],
+               first + step * torch::tensor({20.f, 12.f, 20.f, 12.f}), 1e-6);
+  EXPECT_EQ(level_anchors(options, 0, 0, 64, torch::kCPU, {0, 0}).size(0), 0);
+}
+
 TEST(Anchors, AreNoneOnAnEmptyMap) {
   EXPECT_EQ(level_anchors({}, 0, 7, 4, torch::kCPU).sizes(), (torch::IntArrayRef{0, 4}));
 }
@@ -131,6 +151,26 @@ TEST(DecodeDeltas, LimitsTheChangeOfSizeButNotOfPlace) {
   expect_close(moved({0, 0, -50, -50}),
                torch::tensor({{5007.872f, 5007.872f, 5008.128f, 5008.128f}}), 1e-6);
   expect_close(moved({500, 100, 0, 0}), torch::tensor({{13000.f, 6600.f, 13016.f, 6616.f}}), 1e-6);
+}
+
+TEST(DecodeDeltas, ShrinksFreelyOnRequest) {
+  const Tensor box = torch::tensor({{0.f, 0.f, 100.f, 100.f}});
+  const Tensor deltas = torch::tensor({{0.f, 0.f, -9.f, 9.f}});
+  const Tensor moved = decode_deltas(box, deltas, kOnes, {9000, 9000}, /*limit_shrinking=*/false);
+  EXPECT_NEAR((moved[0][2] - moved[0][0]).item<float>(), 100 * std::exp(-9.0), 1e-5);
+  EXPECT_NEAR((moved[0][3] - moved[0][1]).item<float>(), 50 + 3125, 1e-3);  // half is clipped
+}
+
+TEST(LargeEnough, NeedsBothSides) {
+  const Tensor boxes = torch::tensor({{0.f, 0.f, 2.f, 2.f},
+                                      {0.f, 0.f, 2.f, 1.f},
+                                      {5.f, 5.f, 5.f, 9.f},
+                                      {9.f, 0.f, 3.f, 9.f},
+                                      {0.f, 0.f, 0.5f, 2.f}});
+  const auto rows = [&](double size) { return large_enough(boxes, size); };
+  EXPECT_TRUE(rows(0).equal(torch::tensor({0, 1, 4}, torch::kLong)));
+  EXPECT_TRUE(rows(1).equal(torch::tensor({0, 1}, torch::kLong)));
+  EXPECT_EQ(large_enough(torch::empty({0, 4}), 1).size(0), 0);
 }
 
 TEST(DecodeDeltas, TakesNoBoxes) {

@@ -61,13 +61,14 @@ TEST_P(Fixture, IsRecognised) {
   const Architecture found = recognise(fixture(GetParam().fixture));
   EXPECT_EQ(found.task, GetParam().task);
   EXPECT_EQ(architecture_name(found), GetParam().name);
-  EXPECT_EQ(found.backbone.base_dim, GetParam().base_dim);
+  const HorNetOptions& backbone = std::get<HorNetOptions>(found.backbone);
+  EXPECT_EQ(backbone.base_dim, GetParam().base_dim);
   EXPECT_EQ(found.num_classes, GetParam().num_classes);
-  EXPECT_EQ(filter_text(found.backbone.stages[0].global_filter), "7x7 convolution");
-  EXPECT_EQ(filter_text(found.backbone.stages[1].global_filter), "7x7 convolution");
-  EXPECT_EQ(filter_text(found.backbone.stages[2].global_filter), GetParam().filter2);
-  EXPECT_EQ(filter_text(found.backbone.stages[3].global_filter), GetParam().filter3);
-  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(found.backbone.stages[i].order, i + 2);
+  EXPECT_EQ(filter_text(backbone.stages[0].global_filter), "7x7 convolution");
+  EXPECT_EQ(filter_text(backbone.stages[1].global_filter), "7x7 convolution");
+  EXPECT_EQ(filter_text(backbone.stages[2].global_filter), GetParam().filter2);
+  EXPECT_EQ(filter_text(backbone.stages[3].global_filter), GetParam().filter3);
+  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(backbone.stages[i].order, i + 2);
 }
 
 TEST_P(Fixture, LoadsCompletelyAndCountsItsParameters) {
@@ -124,8 +125,9 @@ TEST(Architecture, IsReadOffABackboneAlone) {
   LoadedModel model = load_model(weights::read(folder / "backbone.safetensors"));
   EXPECT_EQ(model.architecture.task, Task::kBackbone);
   EXPECT_EQ(model.architecture.num_classes, 0);
-  EXPECT_EQ(model.architecture.backbone.out_indices, options.out_indices);
-  EXPECT_EQ(model.architecture.backbone.layer_scale_init, 0);
+  const HorNetOptions& backbone = std::get<HorNetOptions>(model.architecture.backbone);
+  EXPECT_EQ(backbone.out_indices, options.out_indices);
+  EXPECT_EQ(backbone.layer_scale_init, 0);
   EXPECT_EQ(architecture_name(model.architecture), "hornet_dim8_1-1-1-1_gf_8x5_4x3");
   EXPECT_TRUE(std::holds_alternative<HorNet>(model.module));
 }

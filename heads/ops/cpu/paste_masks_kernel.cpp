@@ -10,12 +10,12 @@ namespace hornet::ops {
 namespace {
 
 void paste_one(const float* probs, int m, const float* box, const int64_t* region, float threshold,
-               uint8_t* pixels) {
+               bool bordered, uint8_t* pixels) {
   const int64_t left = region[0], top = region[1], width = region[2], height = region[3];
   std::vector<MaskTap> columns(width);
-  for (int64_t x = 0; x < width; ++x) columns[x] = mask_tap(left + x, box[0], box[2], m);
+  for (int64_t x = 0; x < width; ++x) columns[x] = mask_tap(left + x, box[0], box[2], m, bordered);
   for (int64_t y = 0; y < height; ++y) {
-    const MaskTap row = mask_tap(top + y, box[1], box[3], m);
+    const MaskTap row = mask_tap(top + y, box[1], box[3], m, bordered);
     for (const MaskTap& column : columns) {
       *pixels++ = mask_sample(probs, m, row, column) >= threshold;
     }
@@ -23,7 +23,8 @@ void paste_one(const float* probs, int m, const float* box, const int64_t* regio
 }
 
 at::Tensor paste_masks_cpu(const at::Tensor& probs, const at::Tensor& boxes,
-                           const at::Tensor& regions, const at::Tensor& offsets, double threshold) {
+                           const at::Tensor& regions, const at::Tensor& offsets, double threshold,
+                           bool bordered) {
   const int64_t total = check_paste_masks(probs, boxes, regions, offsets);
   const at::Tensor values = probs.to(at::kFloat).contiguous();
   const at::Tensor corners = boxes.to(at::kFloat).contiguous();
@@ -37,7 +38,7 @@ at::Tensor paste_masks_cpu(const at::Tensor& probs, const at::Tensor& boxes,
       paste_one(values.const_data_ptr<float>() + i * m * m, m,
                 corners.const_data_ptr<float>() + i * 4,
                 rectangles.const_data_ptr<int64_t>() + i * 4, static_cast<float>(threshold),
-                pixels.mutable_data_ptr<uint8_t>() + starts[i]);
+                bordered, pixels.mutable_data_ptr<uint8_t>() + starts[i]);
     }
   });
   return pixels;

@@ -165,7 +165,7 @@ void spread_rois(const at::Tensor& grad, const at::Tensor& rois, const RoiAlignS
 }
 
 at::Tensor roi_align_cpu(const at::Tensor& features, const at::Tensor& rois, double spatial_scale,
-                         int64_t pooled, int64_t sampling_ratio) {
+                         int64_t pooled, int64_t sampling_ratio, bool aligned) {
   check_roi_align(features, rois, features.sizes(), pooled, sampling_ratio);
   at::Tensor output = at::empty({rois.size(0), features.size(1), pooled, pooled},
                                 features.options().memory_format(at::MemoryFormat::Contiguous));
@@ -174,7 +174,7 @@ at::Tensor roi_align_cpu(const at::Tensor& features, const at::Tensor& rois, dou
         using T = at::opmath_type<scalar_t>;
         const at::Tensor corners = rois.to(c10::CppTypeToScalarType<T>::value).contiguous();
         const auto shape =
-            roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio);
+            roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio, aligned);
         pool_rois<scalar_t, T>(features.contiguous(), corners, shape, output);
       });
   return output;
@@ -182,13 +182,13 @@ at::Tensor roi_align_cpu(const at::Tensor& features, const at::Tensor& rois, dou
 
 at::Tensor roi_align_backward_cpu(const at::Tensor& grad, const at::Tensor& rois,
                                   double spatial_scale, int64_t pooled, int64_t sampling_ratio,
-                                  at::IntArrayRef feature_size) {
+                                  bool aligned, at::IntArrayRef feature_size) {
   check_roi_align_backward(grad, rois, feature_size, pooled, sampling_ratio);
   const auto type = at::toOpMathType(grad.scalar_type());
   at::Tensor features_grad = at::zeros(feature_size, grad.options().dtype(type));
   AT_DISPATCH_FLOATING_TYPES(type, "hornet::_roi_align_backward", [&] {
     const auto shape =
-        roi_align_shape<scalar_t>(feature_size, spatial_scale, pooled, sampling_ratio);
+        roi_align_shape<scalar_t>(feature_size, spatial_scale, pooled, sampling_ratio, aligned);
     spread_rois<scalar_t>(grad.to(type).contiguous(), rois.to(type).contiguous(), shape,
                           features_grad);
   });

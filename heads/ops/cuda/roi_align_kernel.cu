@@ -80,7 +80,7 @@ __global__ void spread_kernel(int64_t total, const T* grad, int64_t images, cons
 }
 
 at::Tensor roi_align_cuda(const at::Tensor& features, const at::Tensor& rois, double spatial_scale,
-                          int64_t pooled, int64_t sampling_ratio) {
+                          int64_t pooled, int64_t sampling_ratio, bool aligned) {
   check_roi_align(features, rois, features.sizes(), pooled, sampling_ratio);
   const c10::cuda::CUDAGuard guard(features.device());
   at::Tensor output = at::empty({rois.size(0), features.size(1), pooled, pooled},
@@ -94,7 +94,7 @@ at::Tensor roi_align_cuda(const at::Tensor& features, const at::Tensor& rois, do
         using T = at::opmath_type<scalar_t>;
         const at::Tensor corners = rois.to(c10::CppTypeToScalarType<T>::value).contiguous();
         const auto shape =
-            roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio);
+            roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio, aligned);
         pool_kernel<scalar_t, T><<<blocks_for(output.numel()), kThreads, 0, stream>>>(
             output.numel(), planes.const_data_ptr<scalar_t>(), features.size(0),
             corners.const_data_ptr<T>(), shape, output.mutable_data_ptr<scalar_t>());
@@ -105,7 +105,7 @@ at::Tensor roi_align_cuda(const at::Tensor& features, const at::Tensor& rois, do
 
 at::Tensor roi_align_backward_cuda(const at::Tensor& grad, const at::Tensor& rois,
                                    double spatial_scale, int64_t pooled, int64_t sampling_ratio,
-                                   at::IntArrayRef feature_size) {
+                                   bool aligned, at::IntArrayRef feature_size) {
   check_roi_align_backward(grad, rois, feature_size, pooled, sampling_ratio);
   at::globalContext().alertNotDeterministic("hornet::_roi_align_backward on CUDA");
   const c10::cuda::CUDAGuard guard(grad.device());
@@ -118,7 +118,7 @@ at::Tensor roi_align_backward_cuda(const at::Tensor& grad, const at::Tensor& roi
   const auto stream = c10::cuda::getCurrentCUDAStream();
   AT_DISPATCH_FLOATING_TYPES(type, "hornet::_roi_align_backward", [&] {
     const auto shape =
-        roi_align_shape<scalar_t>(feature_size, spatial_scale, pooled, sampling_ratio);
+        roi_align_shape<scalar_t>(feature_size, spatial_scale, pooled, sampling_ratio, aligned);
     spread_kernel<scalar_t><<<blocks_for(bins.numel()), kThreads, 0, stream>>>(
         bins.numel(), bins.const_data_ptr<scalar_t>(), feature_size[0],
         corners.const_data_ptr<scalar_t>(), shape, features_grad.mutable_data_ptr<scalar_t>());

@@ -168,6 +168,29 @@ TEST(BatchedNms, EqualsNmsOfEachClassMergedByScore) {
   EXPECT_EQ(as_vector(batched_nms(boxes, scores, classes, 0.4)), expected);
 }
 
+TEST(BatchedNms, OfManyBoxesGoesClassByClassWithoutRounding) {
+  torch::manual_seed(6);
+  const int64_t n = 400;
+  const Tensor boxes = random_boxes(n), scores = random_scores(n);
+  const Tensor classes = torch::randint(0, 4, {n}) * 1000000;  // a shift would swallow the boxes
+  std::vector<int64_t> expected;
+  for (const int64_t c : {0, 1, 2, 3}) {
+    const Tensor members = (classes == c * 1000000).nonzero().squeeze(1);
+    for (const int64_t i : reference_nms(boxes.index({members}), scores.index({members}), 0.4f)) {
+      expected.push_back(members[i].item<int64_t>());
+    }
+  }
+  std::sort(expected.begin(), expected.end());  // equal scores stay in this order
+  const auto score = scores.accessor<float, 1>();
+  std::stable_sort(expected.begin(), expected.end(),
+                   [&](int64_t i, int64_t j) { return score[i] > score[j]; });
+  EXPECT_EQ(as_vector(batched_nms(boxes, scores, classes, 0.4, n - 1)), expected);
+  EXPECT_NE(as_vector(batched_nms(boxes, scores, classes, 0.4, n)), expected);
+  EXPECT_EQ(as_vector(batched_nms(torch::empty({0, 4}), torch::empty({0}),
+                                  torch::empty({0}, torch::kLong), 0.5, 0)),
+            Indices{});
+}
+
 TEST(BatchedNms, ShiftsInFloat32) {
   torch::manual_seed(4);
   const Tensor boxes = random_boxes(300, 1300), scores = random_scores(300);

@@ -123,6 +123,82 @@ TEST(PasteMasks, EqualsGridSample) {
   EXPECT_EQ(wrong.sum().item<int64_t>(), 0);
 }
 
+// The definition of whole pixels: the padded mask resized to the grown and rounded box, and the
+// part of it that is image. [h,w]
+Tensor reference_whole_pixels(const Tensor& probs, const std::vector<double>& box, int64_t h,
+                              int64_t w) {
+  const int64_t m = probs.size(0);
+  // In float32, since a corner may be a whole number but for rounding.
+  const auto edge = [&](int axis, float sign) {
+    const auto low = static_cast<float>(box[axis]), high = static_cast<float>(box[axis + 2]);
+    const float grown = (high - low) * 0.5f * static_cast<float>((m + 2.0) / m);
+    return static_cast<int64_t>((high + low) * 0.5f + sign * grown);
+  };
+  const int64_t x0 = edge(0, -1), y0 = edge(1, -1);
+  const std::vector<int64_t> size = {edge(1, 1) + 1 - y0, edge(0, 1) + 1 - x0};
+  const Tensor padded = torch::constant_pad_nd(probs, {1, 1, 1, 1}).view({1, 1, m + 2, m + 2});
+  const auto bilinear =
+      F::InterpolateFuncOptions().size(size).mode(torch::kBilinear).align_corners(false);
+  const Tensor resized = F::interpolate(padded.to(torch::kDouble), bilinear)[0][0];
+  Tensor canvas = torch::zeros({h, w}, torch::kDouble);
+  for (int64_t y = std::max<int64_t>(y0, 0); y < std::min(y0 + size[0], h); ++y) {
+    for (int64_t x = std::max<int64_t>(x0, 0); x < std::min(x0 + size[1], w); ++x) {
+      canvas[y][x] = resized[y - y0][x - x0];
+    }
+  }
+  return canvas;
+}
+
+Tensor paste_whole_pixels(const Tensor& probs, const Tensor& boxes, int64_t h, int64_t w,
+                          double threshold) {
+  return to_canvases(paste_masks(probs, boxes, h, w, threshold, PasteRule::kWholePixels), h, w);
+}
+
+TEST(PasteMasks, WholePixelsEqualTheirReference) {
+  torch::manual_seed(5);
+  const std::pair<int64_t, int64_t> sizes[] = {{7, 5}, {13, 21}, {1, 9}, {9, 1}, {40, 37}};
+  for (const auto& [h, w] : sizes) {
+    for (const int64_t m : {1, 5, 28}) {
+      const auto boxes = various_boxes(h, w);
+      const Tensor probs = torch::rand({static_cast<int64_t>(boxes.size()), m, m});
+      const Tensor canvases = paste_whole_pixels(probs, as_tensor(boxes), h, w, 0.4);
+      for (size_t i = 0; i < boxes.size(); ++i) {
+        const Tensor value = reference_whole_pixels(probs[i], boxes[i], h, w);
+        const Tensor wrong = canvases[i].ne(value >= 0.4) & ((value - 0.4).abs() > 1e-4);
+        EXPECT_FALSE(wrong.any().item<bool>()) << h << "x" << w << " m " << m << " box " << i;
+      }
+    }
+  }
+}
+
+TEST(PasteMasks, WholePixelsOfABoxAreRoundedAfterItHasGrown) {
+  // M = 28 in a box of 28 pixels grows by one pixel on each side, and has its border there.
+  const auto masks = paste_masks(torch::ones({3, 28, 28}),
+                                 boxes_of({4.6, 4.6, 32.6, 32.6,  //
+                                           -0.5, 0, 27.5, 28,     // -1.5 is rounded to -1
+                                           9.2, 9.2, 9.2, 9.2}),
+                                 50, 60, 0.5, PasteRule::kWholePixels);
+  const Tensor regions =
+      torch::tensor({{3, 3, 31, 31}, {0, 0, 29, 30}, {9, 9, 1, 1}}, torch::kLong);
+  EXPECT_TRUE(masks.regions.equal(regions)) << masks.regions;
+  const Tensor canvas = to_canvases(masks, 50, 60)[0];
+  EXPECT_EQ(canvas[3].sum().item<int64_t>(), 0);
+  EXPECT_EQ(canvas[20].sum().item<int64_t>(), 29);
+}
+
+TEST(PasteMasks, WholePixelsOfImpossibleBoxesStayInsideTheImage) {
+  const Tensor boxes = boxes_of({kNan,  0,     3,    3,     //
+                                 -kInf, -kInf, kInf, kInf,  //
+                                 5,     5,     -5,   -5,    //
+                                 1e30,  0,     2e30, 3,     //
+                                 -1e30, -1e30, 1e30, 1e30});
+  const Tensor canvases = paste_whole_pixels(torch::ones({5, 4, 4}), boxes, 6, 7, 0.5);
+  for (const int64_t empty : {0, 1, 3}) {
+    EXPECT_EQ(canvases[empty].sum().item<int64_t>(), 0) << "box " << empty;
+  }
+  EXPECT_TRUE(canvases[4].eq(1).all().item<bool>());
+}
+
 TEST(PasteMasks, SetsPixelsAtTheThreshold) {
   const Tensor probs = torch::full({1, 4, 4}, 0.5f);
   EXPECT_TRUE(paste(probs, boxes_of({0, 0, 4, 4}), 4, 4).eq(1).all().item<bool>());
@@ -199,6 +275,9 @@ TEST(PasteMasksCuda, EqualsTheCpu) {
   EXPECT_TRUE(on_gpu.pixels.equal(on_cpu.pixels));
   EXPECT_TRUE(on_gpu.regions.equal(on_cpu.regions));
   EXPECT_TRUE(on_gpu.offsets.equal(on_cpu.offsets));
+  EXPECT_TRUE(
+      paste_masks(probs.cuda(), boxes.cuda(), 61, 83, 0.5, PasteRule::kWholePixels)
+          .pixels.equal(paste_masks(probs, boxes, 61, 83, 0.5, PasteRule::kWholePixels).pixels));
   EXPECT_EQ(paste_masks(torch::empty({0, 28, 28}).cuda(), torch::empty({0, 4}).cuda(), 5, 7)
                 .pixels.numel(),
             0);

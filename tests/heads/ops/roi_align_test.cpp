@@ -30,14 +30,16 @@ double bilinear(const Tensor& plane, double y, double x) {
 
 // The definition, in plain loops and float64.
 Tensor reference_roi_align(const Tensor& features, const Tensor& rois, double scale, int64_t pooled,
-                           int64_t ratio) {
+                           int64_t ratio, bool aligned = true) {
   const Tensor maps = features.to(torch::kDouble).contiguous(), boxes = rois.to(torch::kDouble);
   Tensor output = torch::zeros({rois.size(0), features.size(1), pooled, pooled}, torch::kDouble);
   auto result = output.accessor<double, 4>();
   for (int64_t k = 0; k < rois.size(0); ++k) {
     const auto roi = boxes.accessor<double, 2>()[k];
-    const double x0 = roi[1] * scale - 0.5, bin_w = (roi[3] * scale - 0.5 - x0) / pooled;
-    const double y0 = roi[2] * scale - 0.5, bin_h = (roi[4] * scale - 0.5 - y0) / pooled;
+    const double shift = aligned ? 0.5 : 0, least = aligned ? 0 : 1;
+    const double x0 = roi[1] * scale - shift, y0 = roi[2] * scale - shift;
+    const double bin_w = std::max(roi[3] * scale - shift - x0, least) / pooled;
+    const double bin_h = std::max(roi[4] * scale - shift - y0, least) / pooled;
     if (!(bin_w > 0 && bin_h > 0)) continue;
     const int64_t gw = ratio > 0 ? ratio : std::ceil(bin_w);
     const int64_t gh = ratio > 0 ? ratio : std::ceil(bin_h);
@@ -107,12 +109,19 @@ TEST(RoiAlign, EqualsTheReference) {
   for (const auto& [h, w] : sizes) {
     const Tensor features = torch::randn({2, 3, h, w});
     for (const double scale : {1.0, 0.25, 0.3}) {
-      const Tensor rois = various_rois(2, h / scale, w / scale);
+      const Tensor on_grid = various_rois(2, h / scale, w / scale);
+      // No sample is exactly at the end of a map there, no bin a whole number: rounding would
+      // decide.
+      const Tensor off_grid = on_grid + torch::tensor({0.0, 0.013, 0.017, 0.031, 0.043});
       for (const int64_t pooled : {1, 3, 7}) {
-        for (const int64_t ratio : {0, 2}) {
-          const Tensor found = roi_align(features, rois, scale, pooled, ratio);
-          const Tensor expected = reference_roi_align(features, rois, scale, pooled, ratio);
-          const Tensor exact = roi_align(features.to(torch::kDouble), rois, scale, pooled, ratio);
+        for (const auto& [ratio, aligned] :
+             {std::pair(0, true), {2, true}, {0, false}, {2, false}}) {
+          const Tensor rois = aligned ? on_grid : off_grid;
+          const Tensor found = roi_align(features, rois, scale, pooled, ratio, aligned);
+          const Tensor expected =
+              reference_roi_align(features, rois, scale, pooled, ratio, aligned);
+          const Tensor exact =
+              roi_align(features.to(torch::kDouble), rois, scale, pooled, ratio, aligned);
           EXPECT_LE((exact - expected).abs().max().item<double>(), 1e-12)
               << h << "x" << w << " scale " << scale << " pooled " << pooled << " ratio " << ratio;
           EXPECT_TRUE(torch::allclose(found.to(torch::kDouble), expected, 1e-4, 1e-5))
@@ -120,6 +129,23 @@ TEST(RoiAlign, EqualsTheReference) {
         }
       }
     }
+  }
+}
+
+TEST(RoiAlign, NotAlignedStartsAtThePixelAndIsAtLeastOnePixelLong) {
+  const Tensor ramp = torch::arange(20, torch::kFloat).view({1, 1, 1, 20}).expand({1, 1, 9, 20});
+  const auto first = [&](std::vector<double> roi) {
+    return roi_align(ramp, rois_of(std::move(roi)), 1, 4, 2, /*aligned=*/false)[0][0][0];
+  };
+  // Bins of 2.5 pixels from 3 on; of a quarter of a pixel from 5 on, for what is shorter than one.
+  for (int64_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(first({0, 3, 2, 13, 7})[i].item<float>(), 3 + (i + 0.5) * 2.5, 1e-5);
+    for (const double x2 : {5.3, 5.0, 4.0}) {
+      EXPECT_NEAR(first({0, 5, 2, x2, 7})[i].item<float>(), 5 + (i + 0.5) * 0.25, 1e-5);
+    }
+  }
+  for (const double odd : {kNan, kInf}) {
+    EXPECT_TRUE(first({0, odd, 0, 3, 3}).eq(0).all().item<bool>());
   }
 }
 
@@ -192,10 +218,10 @@ TEST(RoiAlign, Gradients) {
   const std::pair<int64_t, int64_t> sizes[] = {{7, 5}, {1, 6}};
   for (const auto& [h, w] : sizes) {
     const Tensor rois = various_rois(2, h * 4.0, w * 4.0);
-    for (const int64_t ratio : {0, 2}) {
+    for (const auto& [ratio, aligned] : {std::pair(0, true), {2, true}, {2, false}}) {
       testing::expect_gradients(
-          [&, ratio = ratio](const std::vector<Tensor>& in) {
-            return roi_align(in[0], rois, 0.25, 3, ratio);
+          [&, ratio = ratio, aligned = aligned](const std::vector<Tensor>& in) {
+            return roi_align(in[0], rois, 0.25, 3, ratio, aligned);
           },
           {torch::randn({2, 1, h, w})});
     }
@@ -205,14 +231,16 @@ TEST(RoiAlign, Gradients) {
 TEST(RoiAlign, SecondGradients) {
   torch::manual_seed(6);
   const Tensor rois = various_rois(1, 20, 28);
-  testing::expect_gradients(
-      [&](const std::vector<Tensor>& in) {
-        const torch::AutoGradMode enabled(true);
-        const Tensor features = in[0].requires_grad() ? in[0] : in[0].detach().requires_grad_();
-        const Tensor loss = roi_align(features, rois, 0.25, 3).pow(3).sum();
-        return torch::autograd::grad({loss}, {features}, {}, std::nullopt, true)[0];
-      },
-      {torch::randn({1, 2, 5, 7})});
+  for (const bool aligned : {true, false}) {
+    testing::expect_gradients(
+        [&](const std::vector<Tensor>& in) {
+          const torch::AutoGradMode enabled(true);
+          const Tensor features = in[0].requires_grad() ? in[0] : in[0].detach().requires_grad_();
+          const Tensor loss = roi_align(features, rois, 0.25, 3, 0, aligned).pow(3).sum();
+          return torch::autograd::grad({loss}, {features}, {}, std::nullopt, true)[0];
+        },
+        {torch::randn({1, 2, 5, 7})});
+  }
 }
 
 TEST(RoiAlign, OnlyFeaturesGetAGradient) {
@@ -267,6 +295,10 @@ TEST(RoiAlignCuda, EqualsTheCpu) {
     found.sum().backward();
     EXPECT_TRUE(torch::allclose(on_gpu.grad().cpu(), on_cpu.grad(), 1e-4, 1e-5)) << type;
   }
+  const Tensor unaligned = torch::randn({2, 3, 13, 21});
+  EXPECT_TRUE(roi_align(unaligned.cuda(), rois.cuda(), 0.25, 7, 2, false)
+                  .cpu()
+                  .equal(roi_align(unaligned, rois, 0.25, 7, 2, false)));
   EXPECT_EQ(roi_align(torch::ones({1, 2, 6, 6}).cuda(), torch::empty({0, 5}).cuda(), 1, 7).sizes(),
             (at::IntArrayRef{0, 2, 7, 7}));
 }
