@@ -1,7 +1,7 @@
 // Mask R-CNN on a backbone of your choice, from parts: the name is all that a swap changes.
 //
-//   swap_backbone street.jpg              the parts with random weights, to see that they fit
-//   swap_backbone street.jpg model.pth    a trained checkpoint, whatever backbone it has
+//   swap_backbone_detector street.jpg              random weights, to see that the parts fit
+//   swap_backbone_detector street.jpg model.pth    a checkpoint, whatever backbone it has
 #include <hornet/backbone/error.h>
 #include <hornet/heads/mask_rcnn.h>
 #include <hornet/pipelines/detector.h>
@@ -45,12 +45,12 @@ void run_checkpoint(const cv::Mat& image, const char* checkpoint) {
 
 int main(int argc, char** argv) try {
   if (argc < 2 || argc > 3) {
-    std::cerr << "usage: swap_backbone IMAGE [CHECKPOINT]\n";
+    std::cerr << "usage: swap_backbone_detector IMAGE [CHECKPOINT]\n";
     return 2;
   }
   const cv::Mat image = hornet::load_image(argv[1]);
   argc == 3 ? run_checkpoint(image, argv[2]) : run_parts(image);
 } catch (const hornet::Error& error) {
-  std::cerr << "swap_backbone: " << error.what() << '\n';
+  std::cerr << "swap_backbone_detector: " << error.what() << '\n';
   return static_cast<int>(error.code());
 }
