@@ -81,14 +81,16 @@ TEST(Detector, IsDeterministic) {
   }
 }
 
+// On a model that does not amplify rounding: the random cascades do, until a score says nothing.
 TEST(Detector, ReducedPrecisionStaysNear) {
-  Detector exact(kDetector, {"cpu", "fp32"}, small());
-  Detector reduced(kDetector, {"cpu", "bf16"}, small());
+  const std::string calm = kFixtures + "fpn_mask_rcnn_hornet_small_7x7_s1/model.pth";
+  Detector exact(calm, {"cpu", "fp32"}, small());
+  Detector reduced(calm, {"cpu", "bf16"}, small());
   const cv::Mat image = scene({160, 120}, 6);
   const auto a = exact(image), b = reduced(image);
   ASSERT_FALSE(a.empty());
   ASSERT_FALSE(b.empty());
-  EXPECT_NEAR(a.front().score, b.front().score, 0.15);
+  EXPECT_NEAR(a.front().score, b.front().score, 0.05);
 }
 
 TEST(Detector, RefusesOtherModels) {
