@@ -23,7 +23,8 @@ Command command() {
       "normalised as `hornet forward` writes it. Proposals, boxes and masks depend on the data "
       "and\n"
       "cannot be exported: `hornet detect` runs them.";
-  command.usage = "hornet export --weights FILE --output FILE.onnx --size WxH [--dynamic-batch]";
+  command.usage =
+      "hornet export --weights FILE --output FILE.onnx --size WxH [--dynamic-batch] [--opset N]";
   command.examples =
       "  hornet export --weights hornet_tiny_gf.pth --output hornet_tiny_gf.onnx --size 224\n"
       "  hornet export --weights upernet_hornet_tiny_7x7.pth --output upernet.onnx --size 512x512 "
@@ -31,9 +32,11 @@ Command command() {
   auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
   command.options.add_options()("weights", text("FILE")->required(),
                                 "checkpoint: .pth as the authors publish it, or .safetensors")(
-      "output", text("FILE")->required(), "ONNX file to write (opset 12)")(
+      "output", text("FILE")->required(), "ONNX file to write")(
       "size", text("WxH")->required(),
       "size of the input; global filters are interpolated for it, and the file takes no other")(
+      "opset", po::value<int>()->value_name("N")->default_value(12),
+      "version of ONNX's operators, 12 to 17; OpenCV 4.6 reads 12")(
       "dynamic-batch", po::bool_switch(), "any number of images at once; otherwise one")(
       "force", po::bool_switch(), "overwrite an existing output");
   return command;
@@ -53,10 +56,12 @@ int run_export(int argc, char** argv) {
   if (!values) return 0;
   check_distinct(*values, {"output"}, {"weights"});
   const cv::Size size = parse_size((*values)["size"].as<std::string>(), "--size");
+  check_range(*values, "opset", 12, 17);
   OutputFile output((*values)["output"].as<std::string>(), (*values)["force"].as<bool>());
   const graph::Graph net = graph::read_graph(weights::read((*values)["weights"].as<std::string>()));
   graph::write_onnx(net, output.partial(),
-                    {size.height, size.width, (*values)["dynamic-batch"].as<bool>()});
+                    {size.height, size.width, (*values)["opset"].as<int>(),
+                     (*values)["dynamic-batch"].as<bool>()});
   output.commit();
   const std::vector<graph::Shape> shapes = graph::infer_shapes(net, size.height, size.width);
   std::cerr << "hornet: " << output.target().string() << ": " << text_of(net, shapes, 0) << " ->";

@@ -11,7 +11,8 @@
 namespace hornet::graph {
 namespace {
 
-constexpr int kOpset = 12, kIrVersion = 7;  // what OpenCV 4.6 reads
+constexpr int kFirstOpset = 12, kLastOpset = 17;  // our operations mean the same in all of them
+constexpr int kIrVersion = 7;                     // what OpenCV 4.6 reads
 constexpr float kLayerNormEps = 1e-6f, kSqrt2 = 1.41421356f;
 constexpr int64_t kFormatLimit = std::numeric_limits<int32_t>::max();
 
@@ -25,9 +26,13 @@ class OnnxWriter {
       : graph_(graph),
         options_(options),
         shapes_(infer_shapes(graph, options.height, options.width)) {
+    if (options.opset < kFirstOpset || options.opset > kLastOpset) {
+      throw Error(ErrorCode::kUsage, "opset " + std::to_string(options.opset) +
+                                         ": expected 12 (which OpenCV 4.6 reads) to 17");
+    }
     model_.set_ir_version(kIrVersion);
     model_.set_producer_name("HorNet C++");
-    model_.add_opset_import()->set_version(kOpset);
+    model_.add_opset_import()->set_version(options.opset);
     out_ = model_.mutable_graph();
     out_->set_name("hornet");
   }

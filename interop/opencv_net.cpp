@@ -28,13 +28,15 @@ struct LayerOf {
   LayerParams& params;
 
   std::string operator()(const graph::Convolution& conv) const {
+    params.blobs = {to_blob(conv.weight), to_blob(conv.bias)};
+    const bool depthwise = conv.groups > 1 && conv.groups == conv.weight.shape[0];
+    if (depthwise && conv.stride == 1) return "HorNetDepthwise";
     params.set("kernel_size", static_cast<int>(conv.weight.shape[2]));
     params.set("stride", conv.stride);
     params.set("pad", conv.padding);
     params.set("group", conv.groups);
     params.set("num_output", static_cast<int>(conv.weight.shape[0]));
     params.set("bias_term", true);
-    params.blobs = {to_blob(conv.weight), to_blob(conv.bias)};
     return "Convolution";
   }
   std::string operator()(const graph::LayerNorm& norm) const {
@@ -135,6 +137,7 @@ void register_layers() {
     LayerFactory::registerLayer("HorNetGelu", make_gelu);
     LayerFactory::registerLayer("HorNetGlobalFilter", make_global_filter);
     LayerFactory::registerLayer("HorNetAdaptivePool", make_adaptive_pool);
+    LayerFactory::registerLayer("HorNetDepthwise", make_depthwise);
   });
 }
 

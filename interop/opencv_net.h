@@ -1,5 +1,5 @@
 // HorNet in OpenCV's DNN module, without LibTorch: an authors' checkpoint becomes a cv::dnn::Net of
-// stock OpenCV layers and four of our own. A program that has a Net changes the line that makes it:
+// stock OpenCV layers and five of our own. A program that has a Net changes the line that makes it:
 //
 //   cv::dnn::Net net = hornet::opencv::make_net("hornet_tiny_gf.pth");
 //   cv::dnn::ClassificationModel model(net);
@@ -30,7 +30,8 @@ struct NetOptions {
 // Error(kWeights) if the checkpoint is none, or holds what cannot be a Net.
 cv::dnn::Net make_net(const std::filesystem::path& checkpoint, const NetOptions& options = {});
 
-// Makes HorNetLayerNorm, HorNetGelu, HorNetGlobalFilter and HorNetAdaptivePool known to OpenCV;
+// Makes HorNetLayerNorm, HorNetGelu, HorNetGlobalFilter, HorNetAdaptivePool and HorNetDepthwise
+// known to OpenCV;
 // make_net() does it by itself. Calling it again does nothing.
 void register_layers();
 

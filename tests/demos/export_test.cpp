@@ -31,6 +31,7 @@ TEST_F(ProgramExport, RefusesWhatItCannotDo) {
   const Arguments line = {"export", "--weights", classifier_checkpoint(), "--output", out};
   expect_error(run_hornet(line), 2, {"--size"});
   expect_error(run_hornet(with(line, {"--size", "16"})), 2, {"--size", "32"});
+  expect_error(run_hornet(with(line, {"--size", "64", "--opset", "18"})), 2, {"--opset", "17"});
   expect_error(run_hornet({"export", "--weights", path("none.pth").string(), "--output", out,
                            "--size", "64"}),
                4, {"none.pth"});

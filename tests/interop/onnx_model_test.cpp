@@ -60,10 +60,11 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, OnnxModel, ::testing::ValuesIn(small_cases())
 TEST(OnnxModelFile, SaysWhatGoesInAndOut) {
   const TemporaryFolder folder;
   const graph::Graph net = fixture_graph("upernet_hornet_tiny_gf_s2");
-  graph::write_onnx(net, folder / "one.onnx", {96, 64, false});
-  graph::write_onnx(net, folder / "many.onnx", {96, 64, true});
+  graph::write_onnx(net, folder / "one.onnx", {96, 64});
+  graph::write_onnx(net, folder / "many.onnx", {96, 64, 17, true});
   const OnnxFile one = read_onnx(folder / "one.onnx"), many = read_onnx(folder / "many.onnx");
   EXPECT_EQ(one.opset, 12);
+  EXPECT_EQ(many.opset, 17);
   ASSERT_EQ(one.inputs.size(), 1u);
   ASSERT_EQ(one.outputs.size(), 1u);
   EXPECT_EQ(one.inputs[0].name, "input");
@@ -144,6 +145,12 @@ TEST(OnnxModelFile, IsRefusedWhereItCannotBe) {
                       },
                       ErrorCode::kUsage),
                   "2 GiB");
+  expect_contains(error_of(
+                      [&] {
+                        graph::write_onnx(net, folder / "x.onnx", {64, 64, 18});
+                      },
+                      ErrorCode::kUsage),
+                  "opset 18: expected 12");
   EXPECT_EQ(folder.file_count(), 0u);
 }
 

@@ -76,6 +76,20 @@ TEST(OpencvLayers, AdaptivePoolIsLibTorchs) {
   }
 }
 
+TEST(OpencvLayers, DepthwiseIsLibTorchs) {
+  torch::manual_seed(5);
+  for (const auto& [height, width] : kSizes) {
+    for (const int64_t kernel : {3, 7}) {
+      const torch::Tensor x = torch::randn({2, 5, height, width});
+      const torch::Tensor weight = torch::randn({5, 1, kernel, kernel}), bias = torch::randn({5});
+      LayerParams params;
+      params.blobs = {to_mat(weight), to_mat(bias)};
+      expect_near(run_layer("HorNetDepthwise", params, x),
+                  torch::conv2d(x, weight, bias, 1, kernel / 2, 1, 5), 2e-5);
+    }
+  }
+}
+
 TEST(OpencvLayers, RefuseWhatTheyWereNotMadeFor) {
   LayerParams params;
   params.blobs = {to_mat(torch::ones({4, 3, 2, 2}))};
