@@ -1,6 +1,7 @@
 // Depthwise convolutions, which OpenCV 4.6 runs as it runs dense ones: a plane at a time, whose
 // padded copy stays in the cache while a block of outputs collects all taps.
 #include <hornet/backbone/ops/cpu/vector_levels.h>
+#include <hornet/interop/internal/map_layer.h>
 #include <hornet/interop/internal/opencv_layers.h>
 
 #include <algorithm>
@@ -36,38 +37,29 @@ HORNET_VECTOR_LEVELS void convolve(const float* padded, int64_t step, const floa
   }
 }
 
-class DepthwiseLayer : public cv::dnn::Layer {
+class DepthwiseLayer : public MapLayer {
  public:
-  explicit DepthwiseLayer(const LayerParams& params) {
-    setParamsFrom(params);
+  explicit DepthwiseLayer(const LayerParams& params) : MapLayer(params) {
     CV_CheckEQ(blobs.size(), size_t{2}, "HorNetDepthwise needs blobs: weight [C,1,k,k], bias [C]");
     CV_CheckEQ(blobs[0].dims, 4, "HorNetDepthwise: weight is [C,1,k,k]");
     CV_CheckEQ(blobs[0].size[2] % 2, 1, "HorNetDepthwise: k is odd");
   }
-  bool supportBackend(int backend) override { return backend == cv::dnn::DNN_BACKEND_OPENCV; }
 
-  bool getMemoryShapes(const std::vector<MatShape>& inputs, int, std::vector<MatShape>& outputs,
-                       std::vector<MatShape>&) const override {
-    CV_CheckEQ(inputs.size(), size_t{1}, "HorNetDepthwise takes one input");
-    CV_CheckEQ(inputs[0].size(), size_t{4}, "HorNetDepthwise takes maps [N,C,H,W]");
-    CV_CheckEQ(inputs[0][1], blobs[0].size[0], "HorNetDepthwise: channels");
-    outputs = inputs;
-    return false;
+ protected:
+  MatShape output_shape(const MatShape& input) const override {
+    CV_CheckEQ(input[1], blobs[0].size[0], "HorNetDepthwise: channels");
+    return input;
   }
 
-  void forward(cv::InputArrayOfArrays inputs, cv::OutputArrayOfArrays outputs,
-               cv::OutputArrayOfArrays) override {
-    std::vector<cv::Mat> in, out;
-    inputs.getMatVector(in);
-    outputs.getMatVector(out);
-    const int channels = in[0].size[1];
-    const int64_t height = in[0].size[2], width = in[0].size[3];
+  void run(const cv::Mat& input, cv::Mat& output) override {
+    const int channels = input.size[1];
+    const int64_t height = input.size[2], width = input.size[3];
     const int64_t kernel = blobs[0].size[2], border = kernel / 2;
     const int64_t step = (width + kLanes - 1) / kLanes * kLanes + kernel;
-    cv::parallel_for_({0, in[0].size[0] * channels}, [&](const cv::Range& range) {
+    cv::parallel_for_({0, input.size[0] * channels}, [&](const cv::Range& range) {
       std::vector<float> padded((height + kernel) * step, 0.0f);
       for (int i = range.start; i < range.end; ++i) {
-        const float* plane = in[0].ptr<float>() + i * height * width;
+        const float* plane = input.ptr<float>() + i * height * width;
         for (int64_t y = 0; y < height; ++y) {
           std::copy(plane + y * width, plane + (y + 1) * width,
                     padded.data() + (y + border) * step + border);
@@ -75,7 +67,7 @@ class DepthwiseLayer : public cv::dnn::Layer {
         const int channel = i % channels;
         convolve(padded.data(), step, blobs[0].ptr<float>() + channel * kernel * kernel, kernel,
                  blobs[1].ptr<float>()[channel], height, width,
-                 out[0].ptr<float>() + i * height * width);
+                 output.ptr<float>() + i * height * width);
       }
     });
   }

@@ -2,6 +2,7 @@
 // matrix product that stays in the cache is faster than the FFT that OpenCV has.
 #include <hornet/backbone/ops/cpu/vector_levels.h>
 #include <hornet/interop/fourier.h>
+#include <hornet/interop/internal/map_layer.h>
 #include <hornet/interop/internal/opencv_layers.h>
 
 #include <vector>
@@ -136,24 +137,13 @@ struct Plan {
   }
 };
 
-class GlobalFilterLayer : public cv::dnn::Layer {
+class GlobalFilterLayer : public MapLayer {
  public:
-  explicit GlobalFilterLayer(const LayerParams& params) {
-    setParamsFrom(params);
+  explicit GlobalFilterLayer(const LayerParams& params) : MapLayer(params) {
     CV_CheckEQ(blobs.size(), size_t{1},
                "HorNetGlobalFilter needs a blob: complex_weight [C,h,w,2]");
     CV_CheckEQ(blobs[0].dims, 4, "HorNetGlobalFilter: complex_weight is [C,h,w,2]");
     CV_CheckEQ(blobs[0].size[3], 2, "HorNetGlobalFilter: complex_weight is [C,h,w,2]");
-  }
-  bool supportBackend(int backend) override { return backend == cv::dnn::DNN_BACKEND_OPENCV; }
-
-  bool getMemoryShapes(const std::vector<MatShape>& inputs, int, std::vector<MatShape>& outputs,
-                       std::vector<MatShape>&) const override {
-    CV_CheckEQ(inputs.size(), size_t{1}, "HorNetGlobalFilter takes one input");
-    CV_CheckEQ(inputs[0].size(), size_t{4}, "HorNetGlobalFilter takes maps [N,C,H,W]");
-    CV_CheckEQ(inputs[0][1], blobs[0].size[0], "HorNetGlobalFilter: channels");
-    outputs = inputs;
-    return false;
   }
 
   void finalize(cv::InputArrayOfArrays inputs, cv::OutputArrayOfArrays) override {
@@ -167,18 +157,20 @@ class GlobalFilterLayer : public cv::dnn::Layer {
     plan_ = Plan(weight, height, width);
   }
 
-  void forward(cv::InputArrayOfArrays inputs, cv::OutputArrayOfArrays outputs,
-               cv::OutputArrayOfArrays) override {
-    std::vector<cv::Mat> in, out;
-    inputs.getMatVector(in);
-    outputs.getMatVector(out);
-    const int64_t channels = in[0].size[1], plane = plan_.height * plan_.width;
+ protected:
+  MatShape output_shape(const MatShape& input) const override {
+    CV_CheckEQ(input[1], blobs[0].size[0], "HorNetGlobalFilter: channels");
+    return input;
+  }
+
+  void run(const cv::Mat& input, cv::Mat& output) override {
+    const int64_t channels = input.size[1], plane = plan_.height * plan_.width;
     const int64_t groups = (channels + kGroup - 1) / kGroup;
-    cv::parallel_for_({0, static_cast<int>(in[0].size[0] * groups)}, [&](const cv::Range& range) {
+    cv::parallel_for_({0, static_cast<int>(input.size[0] * groups)}, [&](const cv::Range& range) {
       for (int i = range.start; i < range.end; ++i) {
         const int64_t channel = i % groups * kGroup;
         const int64_t at = (i / groups * channels + channel) * plane;
-        plan_.run(in[0].ptr<float>() + at, out[0].ptr<float>() + at, channel,
+        plan_.run(input.ptr<float>() + at, output.ptr<float>() + at, channel,
                   std::min(kGroup, channels - channel));
       }
     });

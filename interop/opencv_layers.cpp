@@ -1,4 +1,5 @@
 #include <hornet/backbone/ops/cpu/vector_levels.h>
+#include <hornet/interop/internal/map_layer.h>
 #include <hornet/interop/internal/opencv_layers.h>
 
 #include <algorithm>
@@ -13,34 +14,6 @@ using cv::dnn::MatShape;
 
 constexpr float kLayerNormEps = 1e-6f;
 constexpr int kPixels = 256;  // normalised at a time: their sums stay in the first cache
-
-// What all of our layers have in common: one input of four dimensions, one output.
-class MapLayer : public cv::dnn::Layer {
- public:
-  explicit MapLayer(const LayerParams& params) { setParamsFrom(params); }
-  bool supportBackend(int backend) override { return backend == cv::dnn::DNN_BACKEND_OPENCV; }
-
-  bool getMemoryShapes(const std::vector<MatShape>& inputs, int, std::vector<MatShape>& outputs,
-                       std::vector<MatShape>&) const override {
-    CV_CheckEQ(inputs.size(), size_t{1}, "HorNet layers take one input");
-    CV_CheckEQ(inputs[0].size(), size_t{4}, "HorNet layers take maps [N,C,H,W]");
-    outputs = {output_shape(inputs[0])};
-    return in_place();
-  }
-
-  void forward(cv::InputArrayOfArrays inputs, cv::OutputArrayOfArrays outputs,
-               cv::OutputArrayOfArrays) override {
-    std::vector<cv::Mat> in, out;
-    inputs.getMatVector(in);
-    outputs.getMatVector(out);
-    run(in[0], out[0]);
-  }
-
- protected:
-  virtual MatShape output_shape(const MatShape& input) const { return input; }
-  virtual bool in_place() const { return false; }
-  virtual void run(const cv::Mat& input, cv::Mat& output) = 0;
-};
 
 // `count` pixels of a map whose channels lie `plane` elements apart.
 HORNET_VECTOR_LEVELS void normalise(const float* x, float* y, int64_t plane, int64_t channels,

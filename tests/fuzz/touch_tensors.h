@@ -31,7 +31,7 @@ inline void touch_tensors(const File& file) {
   for (const auto& named : file.tensors) {
     elements += named.second.numel();
     if (elements > kMostElements) break;
-    sink = sink + sum_bytes(named.second);
+    sink = sink + sum_bytes(named.second) + static_cast<unsigned>(to_floats(named.second).size());
   }
 }
 
