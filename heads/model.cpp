@@ -216,10 +216,6 @@ AnyModel build_for(const weights::File& file, const Architecture& architecture) 
   }
 }
 
-}  // namespace
-
-namespace {
-
 // The prefix that a checkpoint without heads has before its backbone's names, or not.
 std::string prefix_of(const weights::File& file, const Architecture& architecture) {
   const bool bare =

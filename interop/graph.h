@@ -11,10 +11,8 @@
 // scale and gnConv's constant factor are in the weights of the convolutions beside them.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 

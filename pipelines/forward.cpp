@@ -123,10 +123,8 @@ NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
     out("input", input.input);
     if (auto* classifier = std::get_if<HorNetClassifier>(&model.module)) {
       forward_classifier(*classifier, images, out);
-    } else if (auto* hornet = std::get_if<HorNet>(&model.module)) {
-      tap_all(out.tap(), "feat", (*hornet)->forward(images));
-    } else if (auto* resnet = std::get_if<ResNet>(&model.module)) {
-      tap_all(out.tap(), "feat", (*resnet)->forward(images));
+    } else if (auto* backbone = dynamic_cast<Backbone*>(&as_module(model.module))) {
+      tap_all(out.tap(), "feat", backbone->forward(images));
     } else if (auto* detector = std::get_if<MaskRcnn>(&model.module)) {
       forward_detector(*detector, images, input, out);
     } else {

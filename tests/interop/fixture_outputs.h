@@ -5,8 +5,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
-#include <opencv2/core.hpp>
+#include <opencv2/dnn.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@ namespace hornet::testing {
 // The authors' numbers hold to 1e-4 of a tensor's largest one, or to ten times the error of their
 // own float32, which on these deep random networks may be more.
 constexpr double kRelative = 1e-4;
+
+inline std::filesystem::path model_path(const std::string& fixture) {
+  return std::filesystem::path(HORNET_TEST_DATA) / "fixtures" / fixture / "model.pth";
+}
 
 // The cases that run the whole input at once.
 inline std::vector<FixtureCase> whole_cases() {
@@ -73,6 +78,18 @@ inline cv::Mat to_mat(const torch::Tensor& tensor) {
 inline torch::Tensor to_tensor(const cv::Mat& mat) {
   const std::vector<int64_t> shape(mat.size.p, mat.size.p + mat.dims);
   return torch::from_blob(const_cast<float*>(mat.ptr<float>()), shape).clone();
+}
+
+// What a net makes of the input, held to the fixture's outputs of these names.
+inline void expect_outputs(const FixtureCase& fixture, cv::dnn::Net net, const torch::Tensor& input,
+                           const std::vector<std::string>& names) {
+  net.setInput(to_mat(input), "input");
+  std::vector<cv::Mat> outputs;
+  net.forward(outputs, names);
+  ASSERT_EQ(outputs.size(), names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    expect_output(fixture, names[i], to_tensor(outputs[i]));
+  }
 }
 
 // Names that GoogleTest accepts.

@@ -18,8 +18,7 @@ using weights::expect_contains;
 using weights::TemporaryFolder;
 
 graph::Graph fixture_graph(const std::string& name) {
-  return graph::read_graph(
-      weights::read(fs::path(HORNET_TEST_DATA) / "fixtures" / name / "model.pth"));
+  return graph::read_graph(weights::read(model_path(name)));
 }
 
 class OnnxModel : public ::testing::TestWithParam<FixtureCase> {};
@@ -32,14 +31,8 @@ TEST_P(OnnxModel, GivesTheAuthorsNumbersInOpenCv) {
                     {input.size(2), input.size(3)});
   read_onnx(folder / "model.onnx");  // checks it
 
-  cv::dnn::Net net = cv::dnn::readNet((folder / "model.onnx").string());
-  net.setInput(to_mat(input), "input");
-  const std::vector<std::string> names = output_names(GetParam());
-  std::vector<cv::Mat> outputs;
-  net.forward(outputs, names);
-  for (size_t i = 0; i < names.size(); ++i) {
-    expect_output(GetParam(), names[i], to_tensor(outputs[i]));
-  }
+  expect_outputs(GetParam(), cv::dnn::readNet((folder / "model.onnx").string()), input,
+                 output_names(GetParam()));
 }
 
 // Other sizes than these are covered by the smaller ones; OpenCV's importer is slow.
@@ -85,14 +78,8 @@ TEST(OnnxModelFile, HoldsABackboneAlone) {
   const torch::Tensor input = fixture.input(model).input;
   graph::write_onnx(graph::read_graph(weights::read(folder / "backbone.safetensors")),
                     folder / "model.onnx", {input.size(2), input.size(3)});
-  cv::dnn::Net net = cv::dnn::readNet((folder / "model.onnx").string());
-  net.setInput(to_mat(input), "input");
-  const std::vector<std::string> names = {"feat0", "feat1", "feat2", "feat3"};
-  std::vector<cv::Mat> outputs;
-  net.forward(outputs, names);
-  for (size_t i = 0; i < names.size(); ++i) {
-    expect_output(fixture, names[i], to_tensor(outputs[i]));
-  }
+  expect_outputs(fixture, cv::dnn::readNet((folder / "model.onnx").string()), input,
+                 {"feat0", "feat1", "feat2", "feat3"});
 }
 
 // The file takes the size that it was exported for; OpenCV says so when it meets another.
@@ -107,7 +94,7 @@ TEST(OnnxModelFile, IsForOneSize) {
 // Maps of one pixel, one row, and as wide as they have channels: what importers confuse.
 TEST(OnnxModelFile, GivesLibTorchsNumbersAtTheSmallestSizes) {
   const TemporaryFolder folder;
-  const fs::path path = fs::path(HORNET_TEST_DATA) / "fixtures/hornet_tiny_gf_s1/model.pth";
+  const fs::path path = model_path("hornet_tiny_gf_s1");
   LoadedModel model = load_model(weights::read(path));
   const torch::InferenceMode inference;
   for (const auto& [height, width] :

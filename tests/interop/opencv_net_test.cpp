@@ -15,10 +15,6 @@ using weights::error_of;
 using weights::expect_contains;
 using weights::TemporaryFolder;
 
-fs::path model_path(const std::string& name) {
-  return fs::path(HORNET_TEST_DATA) / "fixtures" / name / "model.pth";
-}
-
 cv::Mat some_image(cv::Size size) {
   cv::Mat image(size, CV_8UC3);
   cv::theRNG().state = 7;
@@ -31,16 +27,9 @@ class OpencvNet : public ::testing::TestWithParam<FixtureCase> {};
 
 TEST_P(OpencvNet, GivesTheAuthorsNumbers) {
   const LoadedModel model = load_model(weights::read(GetParam().folder / "model.pth"));
-  const torch::Tensor input = GetParam().input(model).input;
-  cv::dnn::Net net =
+  const cv::dnn::Net net =
       opencv::make_net(GetParam().folder / "model.pth", {{}, graph::Pixels::kNormalised});
-  net.setInput(to_mat(input), "input");
-  const std::vector<std::string> names = output_names(GetParam());
-  std::vector<cv::Mat> outputs;
-  net.forward(outputs, names);
-  for (size_t i = 0; i < names.size(); ++i) {
-    expect_output(GetParam(), names[i], to_tensor(outputs[i]));
-  }
+  expect_outputs(GetParam(), net, GetParam().input(model).input, output_names(GetParam()));
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, OpencvNet, ::testing::ValuesIn(whole_cases()), test_name);
@@ -71,14 +60,9 @@ TEST(OpencvNetBackbone, GivesItsFeatures) {
   const LoadedModel model = load_model(weights::read(fixture.folder / "model.pth"));
   cv::dnn::Net net =
       opencv::make_net(folder / "backbone.safetensors", {{}, graph::Pixels::kNormalised});
-  net.setInput(to_mat(fixture.input(model).input), "input");
   const std::vector<std::string> names = {"feat0", "feat1", "feat2", "feat3"};
   EXPECT_EQ(net.getUnconnectedOutLayersNames().size(), names.size());
-  std::vector<cv::Mat> outputs;
-  net.forward(outputs, names);
-  for (size_t i = 0; i < names.size(); ++i) {
-    expect_output(fixture, names[i], to_tensor(outputs[i]));
-  }
+  expect_outputs(fixture, net, fixture.input(model).input, names);
 }
 
 TEST(OpencvNetPixels, AreNormalisedByTheNetworkItself) {
