@@ -1,4 +1,5 @@
 #include <hornet/backbone/hornet.h>
+#include <hornet/backbone/plan/prepared_trunk.h>
 #include <torch/nn/functional/activation.h>
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/sequential.h>
@@ -37,6 +38,21 @@ GnConvOptions gnconv_options(const HorNetOptions& options, int64_t stage) {
       .order(options.stages[stage].order)
       .scale(options.gnconv_scale)
       .global_filter(options.stages[stage].global_filter);
+}
+
+void check_images(const torch::Tensor& images) {
+  TORCH_CHECK(images.dim() == 4, "HorNet: images must be [N,3,H,W], got ", images.sizes());
+  TORCH_CHECK(images.size(2) >= 32 && images.size(3) >= 32,
+              "HorNet: images must be at least 32x32, got ", images.size(2), "x", images.size(3));
+}
+
+// What a prepared trunk gives, where there is one and its way may be taken.
+std::optional<Features> prepared_forward(plan::PreparedTrunk* prepared,
+                                         const torch::nn::Module& owner,
+                                         const torch::Tensor& images) {
+  if (prepared == nullptr || !takes_prepared_way(owner, images)) return std::nullopt;
+  check_images(images);
+  return prepared->forward(images);
 }
 
 }  // namespace
@@ -99,15 +115,13 @@ HorNetTrunk::HorNetTrunk(torch::nn::Module& owner, const HorNetOptions& options)
   owner.apply(initialise);
 }
 
-Features HorNetTrunk::forward(const torch::Tensor& images, int64_t last) {
-  TORCH_CHECK(images.dim() == 4, "HorNet: images must be [N,3,H,W], got ", images.sizes());
-  TORCH_CHECK(images.size(2) >= 32 && images.size(3) >= 32,
-              "HorNet: images must be at least 32x32, got ", images.size(2), "x", images.size(3));
+Features HorNetTrunk::forward(const torch::Tensor& images, int64_t last) const {
+  check_images(images);
   Features outputs;
   torch::Tensor x = images.contiguous(torch::MemoryFormat::ChannelsLast);
   for (int64_t i = 0; i <= last; ++i) {
-    x = downsample_layers[i]->as<torch::nn::Sequential>()->forward(x);
-    x = stages[i]->as<torch::nn::Sequential>()->forward(x);
+    x = downsample_layers->ptr(i)->as<torch::nn::Sequential>()->forward(x);
+    x = stages->ptr(i)->as<torch::nn::Sequential>()->forward(x);
     outputs.push_back(x);
   }
   return outputs;
@@ -121,7 +135,16 @@ HorNetImpl::HorNetImpl(const HorNetOptions& options_) : options(options_), trunk
   }
 }
 
+void HorNetImpl::prepare() {
+  std::vector<plan::PlanOutput> outputs;
+  for (size_t i = 0; i < norms_.size(); ++i) outputs.push_back({options.out_indices[i], norms_[i]});
+  prepared_ = std::make_shared<plan::PreparedTrunk>(trunk_, outputs);
+}
+
+int64_t HorNetImpl::prepared_bytes() const { return prepared_ ? prepared_->bytes() : 0; }
+
 Features HorNetImpl::forward(const torch::Tensor& images) {
+  if (const auto maps = prepared_forward(prepared_.get(), *this, images)) return *maps;
   const auto last = std::max_element(options.out_indices.begin(), options.out_indices.end());
   const Features stages = trunk_.forward(images, last == options.out_indices.end() ? 3 : *last);
   Features outputs;
@@ -148,9 +171,22 @@ HorNetClassifierImpl::HorNetClassifierImpl(const HorNetOptions& options_, int64_
   initialise(*head);
 }
 
+void HorNetClassifierImpl::prepare() {
+  prepared_ = std::make_shared<plan::PreparedTrunk>(
+      trunk_, std::vector<plan::PlanOutput>{
+                  {0, {nullptr}}, {1, {nullptr}}, {2, {nullptr}}, {3, {nullptr}}});
+}
+
+int64_t HorNetClassifierImpl::prepared_bytes() const { return prepared_ ? prepared_->bytes() : 0; }
+
+Features HorNetClassifierImpl::stages(const torch::Tensor& images) {
+  if (const auto maps = prepared_forward(prepared_.get(), *this, images)) return *maps;
+  return trunk_.forward(images);
+}
+
 ClassifierOutputs HorNetClassifierImpl::forward_stages(const torch::Tensor& images) {
   ClassifierOutputs outputs;
-  outputs.stages = trunk_.forward(images);
+  outputs.stages = stages(images);
   outputs.pooled = norm->forward(outputs.stages.back().mean({2, 3}));
   outputs.logits = head->forward(outputs.pooled);
   return outputs;

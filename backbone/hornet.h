@@ -10,21 +10,29 @@
 //   hornet::HorNetClassifier model(hornet::hornet_variant("hornet_tiny_gf"), /*num_classes=*/1000);
 //   torch::Tensor logits = model->forward(images);
 //
+// prepare_for_inference(*backbone) makes it fast on a CPU: see inference.h.
+//
 // Parameters have the authors' names ("stages.2.5.gnconv.dwconv.complex_weight"), so their
 // checkpoints load as they are. Activations stay in channels-last order.
 #pragma once
 
 #include <hornet/backbone/backbone.h>
 #include <hornet/backbone/gnconv.h>
+#include <hornet/backbone/inference.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace hornet {
+
+namespace plan {
+class PreparedTrunk;
+}
 
 // The spatial mixing of one stage.
 struct StageOptions {
@@ -85,13 +93,13 @@ class HorNetTrunk {
   HorNetTrunk(torch::nn::Module& owner, const HorNetOptions& options);
 
   // The un-normalised outputs of stages 0 ... last, for images [N,in_channels,H,W].
-  Features forward(const torch::Tensor& images, int64_t last = 3);
+  Features forward(const torch::Tensor& images, int64_t last = 3) const;
 
   torch::nn::ModuleList downsample_layers, stages;
 };
 
 // The backbone for dense prediction: the chosen stages' outputs, each with a norm of its own.
-class HorNetImpl : public Backbone {
+class HorNetImpl : public Backbone, public Preparable {
  public:
   explicit HorNetImpl(const HorNetOptions& options);
   Features forward(const torch::Tensor& images) override;
@@ -100,10 +108,14 @@ class HorNetImpl : public Backbone {
   // The same before a backbone exists.
   static std::vector<FeatureInfo> feature_info(const HorNetOptions& options);
 
+  void prepare() override;
+  int64_t prepared_bytes() const override;
+
   HorNetOptions options;
 
  private:
   HorNetTrunk trunk_;
+  std::shared_ptr<plan::PreparedTrunk> prepared_;
   std::vector<ChannelLayerNorm> norms_;
 };
 TORCH_MODULE(HorNet);
@@ -115,18 +127,24 @@ struct ClassifierOutputs {
   torch::Tensor logits;  // [N, num_classes]
 };
 
-class HorNetClassifierImpl : public torch::nn::Module {
+class HorNetClassifierImpl : public torch::nn::Module, public Preparable {
  public:
   HorNetClassifierImpl(const HorNetOptions& options, int64_t num_classes);
   torch::Tensor forward(const torch::Tensor& images);  // [N,3,H,W] -> logits [N,num_classes]
   ClassifierOutputs forward_stages(const torch::Tensor& images);
+
+  void prepare() override;
+  int64_t prepared_bytes() const override;
 
   HorNetOptions options;
   torch::nn::LayerNorm norm{nullptr};
   torch::nn::Linear head{nullptr};
 
  private:
+  Features stages(const torch::Tensor& images);
+
   HorNetTrunk trunk_;
+  std::shared_ptr<plan::PreparedTrunk> prepared_;
 };
 TORCH_MODULE(HorNetClassifier);
 

@@ -1,3 +1,4 @@
+#include <hornet/backbone/plan/conv_plan.h>
 #include <hornet/heads/rpn_head.h>
 
 namespace hornet {
@@ -40,14 +41,28 @@ RpnHeadImpl::RpnHeadImpl(const RpnHeadOptions& options_) : options(options_) {
   rpn_reg = register_module("rpn_reg", conv(channels, 4 * anchors, 1));
 }
 
+void RpnHeadImpl::prepare() {
+  prepared_ = std::make_shared<plan::PreparedConv>();
+  prepared_->prepare(rpn_conv, nullptr, /*relu=*/true);
+}
+
+int64_t RpnHeadImpl::prepared_bytes() const { return prepared_ ? prepared_->bytes() : 0; }
+
+torch::Tensor RpnHeadImpl::hidden(const torch::Tensor& level) {
+  if (prepared_) {
+    if (const auto y = prepared_->forward(*this, level)) return *y;
+  }
+  return torch::relu(rpn_conv->forward(level));
+}
+
 RpnOutputs RpnHeadImpl::forward(const Features& levels) {
   TORCH_CHECK(levels.size() == options.inputs().size(), "RpnHead: expected ",
               options.inputs().size(), " levels, got ", levels.size());
   RpnOutputs outputs;
   for (const torch::Tensor& level : levels) {
-    const torch::Tensor hidden = torch::relu(rpn_conv->forward(level));
-    outputs.cls.push_back(rpn_cls->forward(hidden));
-    outputs.reg.push_back(rpn_reg->forward(hidden));
+    const torch::Tensor features = hidden(level);
+    outputs.cls.push_back(rpn_cls->forward(features));
+    outputs.reg.push_back(rpn_reg->forward(features));
   }
   return outputs;
 }

@@ -3,11 +3,16 @@
 #pragma once
 
 #include <hornet/backbone/backbone.h>
+#include <hornet/backbone/inference.h>
 #include <hornet/heads/boxes.h>
 #include <hornet/heads/ops/nms.h>
 #include <torch/nn/modules/conv.h>
 
 namespace hornet {
+
+namespace plan {
+class PreparedConv;
+}
 
 struct RpnHeadOptions {
   explicit RpnHeadOptions(std::vector<FeatureInfo> inputs) : inputs_(std::move(inputs)) {}
@@ -29,7 +34,7 @@ struct RpnOutputs {
   std::vector<torch::Tensor> cls, reg;
 };
 
-class RpnHeadImpl : public torch::nn::Module {
+class RpnHeadImpl : public torch::nn::Module, public Preparable {
  public:
   explicit RpnHeadImpl(const RpnHeadOptions& options);
   RpnOutputs forward(const Features& levels);
@@ -38,8 +43,16 @@ class RpnHeadImpl : public torch::nn::Module {
   // level's stride must divide the padded images' size.
   torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image) const;
 
+  void prepare() override;
+  int64_t prepared_bytes() const override;
+
   RpnHeadOptions options;
   torch::nn::Conv2d rpn_conv{nullptr}, rpn_cls{nullptr}, rpn_reg{nullptr};
+
+ private:
+  torch::Tensor hidden(const torch::Tensor& level);
+
+  std::shared_ptr<plan::PreparedConv> prepared_;
 };
 TORCH_MODULE(RpnHead);
 

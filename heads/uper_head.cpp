@@ -1,3 +1,4 @@
+#include <hornet/backbone/plan/pyramid_conv.h>
 #include <hornet/heads/uper_head.h>
 #include <torch/nn/functional/upsampling.h>
 #include <torch/nn/modules/container/sequential.h>
@@ -8,6 +9,14 @@ namespace {
 
 ConvModule conv_bn_relu(int64_t in, int64_t out, int64_t kernel) {
   return ConvModule(ConvModuleOptions(in, out, kernel).batch_norm(true).relu(true));
+}
+
+// The maps side by side, all of the first one's size.
+torch::Tensor concatenated(Features maps) {
+  for (size_t i = 1; i < maps.size(); ++i) {
+    maps[i] = resize_bilinear(maps[i], maps[0].size(2), maps[0].size(3));
+  }
+  return torch::cat(maps, 1);
 }
 
 }  // namespace
@@ -47,13 +56,40 @@ UperHeadImpl::UperHeadImpl(const UperHeadOptions& options_) : options(options_) 
       "conv_seg", torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, options.num_classes(), 1)));
 }
 
+void UperHeadImpl::prepare() {
+  const auto prepared = [](const ConvModule& module, const std::vector<int64_t>& channels) {
+    auto conv = std::make_shared<plan::PreparedPyramidConv>();
+    conv->prepare(module->conv, module->bn, module->options.relu(), channels);
+    return conv;
+  };
+  std::vector<int64_t> pooled(options.pool_scales().size() + 1, options.channels());
+  pooled.front() = options.inputs().back().channels;
+  pooling_ = prepared(bottleneck, pooled);
+  if (options.fusion() != FusionConv::kConv3x3) return;
+  const std::vector<int64_t> fused(options.inputs().size(), options.channels());
+  fusion_ = prepared(fpn_bottleneck.get<ConvModule>(), fused);
+}
+
+int64_t UperHeadImpl::prepared_bytes() const {
+  return (pooling_ ? pooling_->bytes() : 0) + (fusion_ ? fusion_->bytes() : 0);
+}
+
 torch::Tensor UperHeadImpl::pyramid_pooling(const torch::Tensor& x) {
-  std::vector<torch::Tensor> parts = {x};
+  Features parts = {x};
   for (const auto& module : *psp_modules) {
-    const torch::Tensor pooled = module->as<torch::nn::Sequential>()->forward(x);
-    parts.push_back(resize_bilinear(pooled, x.size(2), x.size(3)));
+    parts.push_back(module->as<torch::nn::Sequential>()->forward(x));
   }
-  return bottleneck->forward(torch::cat(parts, 1));
+  if (pooling_) {
+    if (const auto y = pooling_->forward(*this, parts)) return *y;
+  }
+  return bottleneck->forward(concatenated(parts));
+}
+
+torch::Tensor UperHeadImpl::fuse(const Features& maps) {
+  if (fusion_) {
+    if (const auto y = fusion_->forward(*this, maps)) return *y;
+  }
+  return fpn_bottleneck.forward(concatenated(maps));
 }
 
 torch::Tensor UperHeadImpl::forward(const Features& inputs, const Tap& tap) {
@@ -72,10 +108,7 @@ torch::Tensor UperHeadImpl::forward(const Features& inputs, const Tap& tap) {
   for (size_t i = 0; i + 1 < laterals.size(); ++i) {
     laterals[i] = fpn_convs[i]->as<ConvModule>()->forward(laterals[i]);
   }
-  for (size_t i = 1; i < laterals.size(); ++i) {
-    laterals[i] = resize_bilinear(laterals[i], laterals[0].size(2), laterals[0].size(3));
-  }
-  return conv_seg->forward(fpn_bottleneck.forward(torch::cat(laterals, 1)));
+  return conv_seg->forward(fuse(laterals));
 }
 
 }  // namespace hornet

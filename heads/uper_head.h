@@ -4,6 +4,7 @@
 #pragma once
 
 #include <hornet/backbone/backbone.h>
+#include <hornet/backbone/inference.h>
 #include <hornet/heads/tap.h>
 #include <hornet/necks/conv_module.h>
 #include <hornet/necks/fusion_conv.h>
@@ -11,6 +12,10 @@
 #include <torch/nn/modules/conv.h>
 
 namespace hornet {
+
+namespace plan {
+class PreparedPyramidConv;
+}
 
 struct UperHeadOptions {
   explicit UperHeadOptions(std::vector<FeatureInfo> inputs) : inputs_(std::move(inputs)) {}
@@ -22,12 +27,15 @@ struct UperHeadOptions {
   TORCH_ARG(FilterSize, filter_size) = (FilterSize{32, 17});  // for kGnConvGlobalFilter
 };
 
-class UperHeadImpl : public torch::nn::Module {
+class UperHeadImpl : public torch::nn::Module, public Preparable {
  public:
   explicit UperHeadImpl(const UperHeadOptions& options);
 
   // One map per input -> logits [N,num_classes,H,W] at the finest map's size. Taps "ppm".
   torch::Tensor forward(const Features& inputs, const Tap& tap = {});
+
+  void prepare() override;
+  int64_t prepared_bytes() const override;
 
   UperHeadOptions options;
   torch::nn::ModuleList psp_modules, lateral_convs, fpn_convs;
@@ -37,6 +45,9 @@ class UperHeadImpl : public torch::nn::Module {
 
  private:
   torch::Tensor pyramid_pooling(const torch::Tensor& x);
+  torch::Tensor fuse(const Features& maps);
+
+  std::shared_ptr<plan::PreparedPyramidConv> pooling_, fusion_;
 };
 TORCH_MODULE(UperHead);
 

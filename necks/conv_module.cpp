@@ -1,3 +1,4 @@
+#include <hornet/backbone/plan/conv_plan.h>
 #include <hornet/necks/conv_module.h>
 
 namespace hornet {
@@ -10,7 +11,17 @@ ConvModuleImpl::ConvModuleImpl(const ConvModuleOptions& options_) : options(opti
   if (options.batch_norm()) bn = register_module("bn", torch::nn::BatchNorm2d(options.out()));
 }
 
+void ConvModuleImpl::prepare() {
+  prepared_ = std::make_shared<plan::PreparedConv>();
+  prepared_->prepare(conv, bn, options.relu());
+}
+
+int64_t ConvModuleImpl::prepared_bytes() const { return prepared_ ? prepared_->bytes() : 0; }
+
 torch::Tensor ConvModuleImpl::forward(const torch::Tensor& x) {
+  if (prepared_) {
+    if (const auto y = prepared_->forward(*this, x)) return *y;
+  }
   torch::Tensor y = conv->forward(x);
   if (options.batch_norm()) y = bn->forward(y);
   return options.relu() ? torch::relu(y) : y;

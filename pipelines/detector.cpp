@@ -79,7 +79,7 @@ Detector::Detector(const std::filesystem::path& checkpoint, const RuntimeOptions
       ClassTable::from_names(loaded.meta.classes, static_cast<int>(architecture_.num_classes));
   candidate_threshold_ = model_->roi_head->options.score_threshold();
   set_score_threshold(options_.score_threshold);
-  translate_errors([&] { model_->to(runtime_.device()); });
+  runtime_.place(*model_);
 }
 
 std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {

@@ -115,7 +115,7 @@ torch::Tensor to_original(const torch::Tensor& boxes, const ImageSize& image_siz
 
 NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
                             const ForwardOptions& options, const Runtime& runtime) {
-  as_module(model.module).to(runtime.device());
+  runtime.place(as_module(model.module));
   return runtime.run([&] {
     const torch::Tensor images = input.input.to(runtime.device());
     Collector out;

@@ -3,6 +3,8 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <hornet/backbone/error.h>
+#include <hornet/backbone/inference.h>
+#include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/pipelines/runtime.h>
 #include <torch/cuda.h>
 
@@ -86,6 +88,15 @@ std::string Runtime::device_name() const {
   return "cpu (" + std::to_string(at::get_num_threads()) + " threads)";
 }
 
+void Runtime::place(torch::nn::Module& model) const {
+  translate_errors([&] {
+    model.eval();
+    model.to(device_);
+    // Elsewhere, and in reduced precision, a prepared model would only hold its weights twice.
+    if (device_.is_cpu() && !reduced_) prepare_for_inference(model);
+  });
+}
+
 std::optional<int64_t> Runtime::peak_device_bytes() const {
   if (device_.is_cpu()) return std::nullopt;
   constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
@@ -102,6 +113,10 @@ void Runtime::guarded(const std::function<void()>& body) const {
     const AutocastScope autocast(device_.type(), *reduced_);
     body();
   });
+}
+
+bool lacks_bf16(const RuntimeOptions& options) {
+  return options.dtype == "bf16" && parse_device(options.device).is_cpu() && !cpu_has_bf16();
 }
 
 void translate_errors(const std::function<void()>& body) {

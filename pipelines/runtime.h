@@ -10,6 +10,7 @@
 #pragma once
 
 #include <hornet/pipelines/runtime_options.h>
+#include <torch/nn/module.h>
 #include <torch/types.h>
 
 #include <functional>
@@ -26,6 +27,9 @@ class Runtime {
   const torch::Device& device() const { return device_; }
   std::string device_name() const;  // "cpu (2 threads)", "cuda:0"
   const std::string& dtype_name() const { return dtype_name_; }
+
+  // Moves a model to the device, in evaluation mode, and prepares it for inference (inference.h).
+  void place(torch::nn::Module& model) const;
 
   // The most memory that tensors have taken on the device; nothing for the CPU.
   std::optional<int64_t> peak_device_bytes() const;

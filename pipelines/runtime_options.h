@@ -11,4 +11,8 @@ struct RuntimeOptions {
   std::string dtype = "fp32";   // fp32, bf16, fp16
 };
 
+// Whether bf16 is asked for on a CPU that has no instructions for it: float32 is faster there, and
+// more precise.
+bool lacks_bf16(const RuntimeOptions& options);
+
 }  // namespace hornet

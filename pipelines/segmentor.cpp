@@ -73,7 +73,7 @@ Segmentor::Segmentor(const std::filesystem::path& checkpoint, const RuntimeOptio
   slide_ = slide_of(loaded, options);
   palette_ = Palette::make(options.palette, static_cast<int>(architecture_.num_classes),
                            loaded.meta.classes, colors_of(loaded.meta, architecture_.num_classes));
-  translate_errors([&] { model_->to(runtime_.device()); });
+  runtime_.place(*model_);
 }
 
 cv::Mat Segmentor::operator()(const cv::Mat& image) {

@@ -19,6 +19,11 @@
 
 namespace hornet {
 
+// For a thread that works beside the network: LibTorch's operations in it keep to the thread itself.
+// Otherwise each such thread has a team of its own, as many threads as there are cores, which wait
+// for work by spinning and take the cores from the network.
+void keep_to_one_core();
+
 // Runs what fills a queue; the queue ends with it, and passes on its error.
 template <typename T, typename Body>
 void fill(BoundedQueue<T>& queue, Body&& body) {
@@ -36,6 +41,7 @@ void run_stages(BoundedQueue<A>& first, BoundedQueue<B>& second, Produce&& produ
                 Transform&& transform, Consume&& consume) {
   std::exception_ptr error;
   const auto consume_all = [&] {
+    keep_to_one_core();
     try {
       while (std::optional<B> item = second.pop()) consume(*item);
     } catch (...) {
@@ -43,7 +49,10 @@ void run_stages(BoundedQueue<A>& first, BoundedQueue<B>& second, Produce&& produ
       second.cancel();
     }
   };
-  std::thread producer([&] { fill(first, produce); });
+  std::thread producer([&] {
+    keep_to_one_core();
+    fill(first, produce);
+  });
   std::thread consumer;
   try {
     consumer = std::thread(consume_all);

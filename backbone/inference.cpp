@@ -1,0 +1,32 @@
+#include <ATen/autocast_mode.h>
+#include <c10/core/InferenceMode.h>
+#include <hornet/backbone/inference.h>
+
+namespace hornet {
+namespace {
+
+template <typename Visit>
+void visit_preparable(torch::nn::Module& module, const Visit& visit) {
+  if (auto* part = dynamic_cast<Preparable*>(&module)) visit(*part);
+  for (const auto& child : module.children()) visit_preparable(*child, visit);
+}
+
+}  // namespace
+
+void prepare_for_inference(torch::nn::Module& model) {
+  visit_preparable(model, [](Preparable& part) { part.prepare(); });
+}
+
+int64_t prepared_bytes(const torch::nn::Module& model) {
+  int64_t total = 0;
+  visit_preparable(const_cast<torch::nn::Module&>(model),
+                   [&](Preparable& part) { total += part.prepared_bytes(); });
+  return total;
+}
+
+bool takes_prepared_way(const torch::nn::Module& module, const torch::Tensor& input) {
+  return !module.is_training() && c10::InferenceMode::is_enabled() && input.is_cpu() &&
+         input.scalar_type() == torch::kFloat32 && !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+}  // namespace hornet

@@ -1,0 +1,204 @@
+#include <ATen/ATen.h>
+#include <hornet/backbone/inference.h>
+#include <hornet/backbone/plan/conv_plan.h>
+#include <hornet/backbone/plan/pack.h>
+#include <hornet/backbone/plan/parallel.h>
+
+namespace hornet::plan {
+namespace {
+
+constexpr int64_t kWinograd = 16;  // products for a tile
+
+// G g G^T for each pair of channels: [out,in,3,3] -> [16,out,in].
+at::Tensor winograd_weights(const at::Tensor& weight) {
+  const at::Tensor g =
+      at::tensor({1.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0.0, 0.0, 1.0}, at::kDouble)
+          .view({4, 3});
+  const at::Tensor transformed = at::matmul(at::matmul(g, weight.to(at::kDouble)), g.t());
+  return transformed.permute({2, 3, 0, 1}).flatten(0, 1);
+}
+
+bool is_float_on_cpu(const at::Tensor& weight) {
+  return !weight.defined() ||
+         (weight.is_cpu() && weight.scalar_type() == at::kFloat && !weight.is_inference());
+}
+
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+float* borrow_scratch(int64_t floats) {
+  thread_local AlignedBuffer buffer;
+  if (buffer.size() < floats) {
+    buffer = {};
+    buffer = AlignedBuffer(floats);
+  }
+  return buffer.data();
+}
+
+// The inputs' channels are made whole vectors: zeros are added to them and to the weights.
+ConvPlan::ConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu)
+    : kernels_(kernels(cpu_level())),
+      inputs_(weight.size(1)),
+      outputs_(weight.size(0)),
+      relu_(relu) {
+  if (weight.size(2) == 1) {
+    matrices_.push_back(pack_matrix(kernels_, weight.flatten(1), bias));
+    return;
+  }
+  const int64_t padding = round_up(inputs_, kernels_.lanes) - inputs_;
+  const at::Tensor points = at::constant_pad_nd(winograd_weights(weight), {0, padding});
+  for (int64_t i = 0; i < kWinograd; ++i) {
+    matrices_.push_back(pack_matrix(kernels_, points[i], {}));
+  }
+  bias_ = pack_vector(kernels_, bias.defined() ? bias : at::zeros({outputs_}));
+}
+
+at::Tensor ConvPlan::forward(const at::Tensor& x) const {
+  at::Tensor out = at::empty({x.size(0), outputs_, x.size(2), x.size(3)}, x.options(),
+                             at::MemoryFormat::ChannelsLast);
+  if (out.numel() == 0) return out;
+  if (bias_.size() == 0) {
+    multiply(x.contiguous(at::MemoryFormat::ChannelsLast), out);
+  } else {
+    const int64_t padding = matrices_.front().inputs - inputs_;
+    const at::Tensor whole = padding > 0 ? at::constant_pad_nd(x, {0, 0, 0, 0, 0, padding}) : x;
+    convolve(whole.contiguous(at::MemoryFormat::ChannelsLast), out);
+  }
+  return out;
+}
+
+void ConvPlan::multiply(const at::Tensor& x, at::Tensor& out) const {
+  constexpr int64_t kMost = 192;
+  const float* from = x.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  in_chunks(x.size(0) * x.size(2) * x.size(3), kMost, [&](int64_t first, int64_t rows, int64_t) {
+    Product product;
+    product.in = {from + first * inputs_, inputs_};
+    product.rows = rows;
+    product.matrix = &matrices_.front();
+    product.out = {to + first * outputs_, outputs_};
+    product.epilogue = relu_ ? Epilogue::kRelu : Epilogue::kStore;
+    product.input_end = inputs_;
+    product.output_end = outputs_;
+    kernels_.multiply(product);
+  });
+}
+
+void ConvPlan::convolve(const at::Tensor& x, at::Tensor& out) const {
+  constexpr int64_t kChunkFloats = int64_t{1} << 20, kLeast = 24;
+  const int64_t inputs = x.size(1);
+  const MapSize size = {x.size(2), x.size(3)};
+  const int64_t tiles = x.size(0) * ((size.height + 1) / 2) * ((size.width + 1) / 2);
+  const int64_t each = kWinograd * (inputs + outputs_);
+  const int64_t most = std::max(kLeast, kChunkFloats / each);
+  // With slack behind both of a worker's parts.
+  const int64_t chunk = even_chunk(tiles, most), slack = 2 * kernels_.lanes;
+  const int64_t part = chunk * each + 2 * slack;
+  float* scratch = borrow_scratch(part * at::get_num_threads());
+  const ConstRows from = {x.const_data_ptr<float>(), inputs};
+  const Rows to = {out.mutable_data_ptr<float>(), outputs_};
+  in_chunks(tiles, most, [&](int64_t first, int64_t count, int64_t worker) {
+    const TileRange range = {size, first, count};
+    float* points = scratch + worker * part;
+    float* products = points + kWinograd * chunk * inputs + slack;
+    kernels_.winograd_inputs(from, range, inputs, points);
+    for (int64_t i = 0; i < kWinograd; ++i) {
+      Product product;
+      product.in = {points + i * count * inputs, inputs};
+      product.rows = count;
+      product.matrix = &matrices_[i];
+      product.out = {products + i * count * outputs_, outputs_};
+      product.add_bias = false;
+      product.input_end = inputs;
+      product.output_end = outputs_;
+      kernels_.multiply(product);
+    }
+    kernels_.winograd_outputs(products, range, outputs_, bias_.data(), relu_, to);
+  });
+}
+
+int64_t ConvPlan::bytes() const {
+  int64_t floats = bias_.size();
+  for (const PackedMatrix& matrix : matrices_) floats += matrix.panels.size() + matrix.bias.size();
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
+bool plan_fits(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm) {
+  const auto& options = conv->options;
+  const auto kernel = options.kernel_size();
+  const int64_t side = kernel->at(0);
+  const auto* padding = std::get_if<torch::ExpandingArray<2>>(&options.padding());
+  const bool keeps_size = padding != nullptr && (*padding)->at(0) == side / 2 &&
+                          (*padding)->at(1) == side / 2 && options.stride()->at(0) == 1 &&
+                          options.stride()->at(1) == 1 && options.dilation()->at(0) == 1 &&
+                          options.dilation()->at(1) == 1 && options.groups() == 1;
+  if (!keeps_size || (side != 1 && side != 3) || kernel->at(1) != side) return false;
+  if (!is_float_on_cpu(conv->weight) || !is_float_on_cpu(conv->bias)) return false;
+  return norm.is_empty() || (is_float_on_cpu(norm->weight) && is_float_on_cpu(norm->bias) &&
+                             norm->running_mean.defined() && is_float_on_cpu(norm->running_mean) &&
+                             is_float_on_cpu(norm->running_var));
+}
+
+FoldedConv fold(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm,
+                WeightWatch& watch) {
+  at::Tensor weight = watch.add(conv->weight).to(at::kDouble);
+  at::Tensor bias = watch.add(conv->bias);
+  bias = bias.defined() ? bias.to(at::kDouble) : at::zeros({weight.size(0)}, at::kDouble);
+  if (!norm.is_empty()) {
+    const auto wide = [&](const at::Tensor& value) { return watch.add(value).to(at::kDouble); };
+    at::Tensor scale = 1 / at::sqrt(wide(norm->running_var) + norm->options.eps());
+    if (norm->weight.defined()) scale = scale * wide(norm->weight);
+    bias = (bias - wide(norm->running_mean)) * scale;
+    if (norm->bias.defined()) bias = bias + wide(norm->bias);
+    weight = weight * scale.view({-1, 1, 1, 1});
+  }
+  return {weight, bias};
+}
+
+struct PreparedConv::State {
+  torch::nn::Conv2d conv{nullptr};
+  torch::nn::BatchNorm2d norm{nullptr};
+  bool relu = false;
+  std::mutex mutex;
+  WeightWatch watch;
+  std::shared_ptr<ConvPlan> plan;
+
+  std::shared_ptr<ConvPlan> current() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (plan != nullptr && !watch.changed()) return plan;
+    plan = nullptr;
+    if (!plan_fits(conv, norm)) return plan;
+    watch = {};
+    const FoldedConv folded = fold(conv, norm, watch);
+    plan = std::make_shared<ConvPlan>(folded.weight, folded.bias, relu);
+    return plan;
+  }
+};
+
+PreparedConv::PreparedConv() = default;
+PreparedConv::~PreparedConv() = default;
+
+void PreparedConv::prepare(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm,
+                           bool relu) {
+  state_ = std::make_shared<State>();
+  state_->conv = conv;
+  state_->norm = norm;
+  state_->relu = relu;
+}
+
+std::optional<at::Tensor> PreparedConv::forward(const torch::nn::Module& owner,
+                                                const at::Tensor& x) {
+  if (state_ == nullptr || !takes_prepared_way(owner, x) || x.dim() != 4) return std::nullopt;
+  const std::shared_ptr<ConvPlan> plan = state_->current();
+  if (plan == nullptr || x.size(1) != state_->conv->options.in_channels()) return std::nullopt;
+  return plan->forward(x);
+}
+
+int64_t PreparedConv::bytes() const {
+  if (state_ == nullptr) return 0;
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  return state_->plan != nullptr ? state_->plan->bytes() : 0;
+}
+
+}  // namespace hornet::plan

@@ -1,0 +1,10 @@
+#define HORNET_LANES 8
+#define HORNET_REGISTERS 16
+#include <hornet/backbone/plan/kernels_source.h>
+
+namespace hornet::plan {
+
+extern const Kernels kAvx2Kernels;
+const Kernels kAvx2Kernels = make_kernels(CpuLevel::kAvx2);
+
+}  // namespace hornet::plan

@@ -1,0 +1,10 @@
+#define HORNET_LANES 4
+#define HORNET_REGISTERS 16
+#include <hornet/backbone/plan/kernels_source.h>
+
+namespace hornet::plan {
+
+extern const Kernels kPortableKernels;
+const Kernels kPortableKernels = make_kernels(CpuLevel::kPortable);
+
+}  // namespace hornet::plan

@@ -1,0 +1,22 @@
+// Weights in the form that the kernels read, made from tensors of a module. What is folded into
+// them is folded in float64.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <hornet/backbone/plan/kernels.h>
+
+namespace hornet::plan {
+
+// weight [outputs, inputs] (any floating type, any strides), bias [outputs] or undefined.
+PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);
+
+// weight [C,1,k,k], bias [C] or undefined.
+Depthwise pack_depthwise(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);
+
+// A vector of channels, followed by zeros up to a whole vector.
+AlignedBuffer pack_vector(const Kernels& kernels, const at::Tensor& values);
+
+// complex_weight [C,h,w,2], resized to a map's size.
+Filter make_filter(const Kernels& kernels, const at::Tensor& complex_weight, MapSize size);
+
+}  // namespace hornet::plan

@@ -1,0 +1,254 @@
+// The fast path against the modules it is made from.
+#include <gtest/gtest.h>
+#include <hornet/backbone/inference.h>
+#include <hornet/backbone/ops/global_filter.h>
+#include <hornet/backbone/plan/pack.h>
+
+#include <cstdlib>
+
+#include "tests/modules.h"
+
+namespace hornet {
+namespace {
+
+using testing::expect_close;
+using testing::narrow_hornet;
+using testing::narrow_hornet_gf;
+using testing::parameter_count;
+using torch::Tensor;
+
+// Takes a level of vector instructions while it lives.
+class Level {
+ public:
+  explicit Level(const std::string& name) { setenv("HORNET_CPU_LEVEL", name.c_str(), 1); }
+  ~Level() { unsetenv("HORNET_CPU_LEVEL"); }
+};
+
+// Weights that matter, and no map that grows beyond what float32 can compare.
+void make_weights_matter(torch::nn::Module& network) {
+  testing::randomise(network);
+  const torch::NoGradGuard no_grad;
+  for (auto& item : network.named_parameters()) {
+    if (item.key().find("gamma") != std::string::npos) item.value().uniform_(0.1, 0.5);
+    if (item.key().find("complex_weight") != std::string::npos) item.value().normal_(0.0, 1.0);
+  }
+}
+
+HorNet random_network(const HorNetOptions& options) {
+  HorNet network(options);
+  make_weights_matter(*network);
+  network->eval();
+  return network;
+}
+
+// Within `tolerance` of the largest value of each map.
+void expect_same(const Features& actual, const Features& expected, double tolerance = 1e-5) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_EQ(actual[i].sizes(), expected[i].sizes());
+    EXPECT_TRUE(actual[i].is_contiguous(torch::MemoryFormat::ChannelsLast));
+    const double largest = expected[i].abs().max().item<double>();
+    EXPECT_LE((actual[i] - expected[i]).abs().max().item<double>(), tolerance * largest)
+        << "map " << i;
+  }
+}
+
+Features fast(HorNet& network, const Tensor& images) {
+  const torch::InferenceMode inference;
+  return network->forward(images);
+}
+
+Features plain(HorNet& network, const Tensor& images) {
+  const torch::NoGradGuard no_grad;
+  return network->forward(images);
+}
+
+// Prepares, and compares; the plain way is the one without InferenceMode.
+void compare(HorNet& network, const Tensor& images) {
+  prepare_for_inference(*network);
+  const Features expected = plain(network, images);
+  EXPECT_EQ(prepared_bytes(*network), 0);
+  expect_same(fast(network, images), expected);
+  EXPECT_GT(prepared_bytes(*network), 2 * parameter_count(*network) + 4 * expected[0].numel());
+  expect_same(fast(network, images), expected);  // in a workspace that is used again
+}
+
+class InferenceLevel : public ::testing::TestWithParam<CpuLevel> {};
+
+std::string name_of_level(const ::testing::TestParamInfo<CpuLevel>& info) {
+  return cpu_level_name(info.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, InferenceLevel, ::testing::ValuesIn(available_cpu_levels()),
+                         name_of_level);
+
+TEST_P(InferenceLevel, GivesWhatTheModulesGive) {
+  torch::manual_seed(1);
+  const Level level(cpu_level_name(GetParam()));
+  for (HorNetOptions options : {narrow_hornet(), narrow_hornet_gf()}) {
+    options.stages[2].depth = 3;
+    for (int64_t base : {8, 24}) {  // 24: rows that are not whole vectors
+      options.base_dim = base;
+      HorNet network = random_network(options);
+      compare(network, torch::randn({1, 3, 128, 128}));
+      compare(network, torch::randn({2, 3, 101, 77}));
+      compare(network, torch::randn({3, 3, 33, 150}));
+      compare(network, torch::randn({1, 3, 32, 32}));
+    }
+  }
+}
+
+TEST_P(InferenceLevel, TransformsAnySizeOfMap) {
+  torch::manual_seed(2);
+  const plan::Kernels& kernels = plan::kernels(GetParam());
+  const int64_t channels = 2 * kernels.lanes + 3;
+  for (const auto& [height, width] : std::vector<std::pair<int64_t, int64_t>>{{1, 1},
+                                                                              {1, 2},
+                                                                              {2, 1},
+                                                                              {3, 5},
+                                                                              {4, 4},
+                                                                              {7, 8},
+                                                                              {11, 6},
+                                                                              {13, 21},
+                                                                              {9, 25},
+                                                                              {23, 16},
+                                                                              {50, 76},
+                                                                              {29, 49},
+                                                                              {1, 37},
+                                                                              {64, 30}}) {
+    const Tensor weight = torch::randn({channels, 5, 4, 2});
+    const Tensor map = torch::randn({1, channels, height, width});
+    const Tensor expected = ops::global_filter(map, weight);
+
+    const plan::Filter filter = plan::make_filter(kernels, weight, {height, width});
+    const int64_t floats = channels * height * width;
+    plan::AlignedBuffer in(floats), out(floats), scratch(filter_scratch(kernels, filter));
+    const Tensor rows = map.permute({0, 2, 3, 1}).contiguous();
+    std::copy_n(rows.const_data_ptr<float>(), floats, in.data());
+    for (int64_t block = 0; block < 3; ++block) {
+      kernels.global_filter(filter, block, {in.data(), channels}, {out.data(), channels},
+                            scratch.data());
+    }
+    const Tensor actual =
+        torch::from_blob(out.data(), {1, height, width, channels}).permute({0, 3, 1, 2});
+    const double largest = expected.abs().max().item<double>();
+    EXPECT_LE((actual - expected).abs().max().item<double>(), 1e-6 * largest)
+        << height << "x" << width;
+  }
+}
+
+TEST(Inference, HasTheErrorOfFloat32OnThePublishedNetworks) {
+  torch::manual_seed(3);
+  for (const char* name : {"hornet_tiny_7x7", "hornet_tiny_gf", "hornet_small_gf"}) {
+    HorNet network = random_network(hornet_variant(name));
+    const Tensor images = torch::randn({1, 3, 96, 130});
+    prepare_for_inference(*network);
+    expect_same(fast(network, images), plain(network, images), 2e-5);
+  }
+}
+
+TEST(Inference, TakesImagesOfAnyStrides) {
+  torch::manual_seed(4);
+  HorNet network = random_network(narrow_hornet_gf());
+  prepare_for_inference(*network);
+  const Tensor images = torch::randn({2, 3, 70, 90});
+  const Features expected = plain(network, images);
+  expect_same(fast(network, images.contiguous(torch::MemoryFormat::ChannelsLast)), expected);
+  const Tensor wide = torch::zeros({2, 4, 80, 200});
+  const Tensor view = wide.narrow(1, 1, 3).narrow(2, 5, 70).slice(3, 10, 190, 2);
+  view.copy_(images);
+  expect_same(fast(network, view), expected);
+}
+
+TEST(Inference, ReturnsTheChosenStagesAndNetworksWithoutLayerScale) {
+  torch::manual_seed(5);
+  HorNetOptions options = narrow_hornet();
+  options.out_indices = {2, 0};
+  options.layer_scale_init = 0;
+  options.in_channels = 5;
+  HorNet network = random_network(options);
+  compare(network, torch::randn({1, 5, 64, 96}));
+}
+
+TEST(Inference, NoticesWeightsThatChange) {
+  torch::manual_seed(6);
+  HorNet network = random_network(narrow_hornet_gf());
+  prepare_for_inference(*network);
+  const Tensor images = torch::randn({1, 3, 64, 64});
+  for (auto& item : network->named_parameters()) {
+    if (item.key().find("stages.3") == 0 || item.key().find("stages.1") == 0) continue;
+    const Features before = fast(network, images);
+    {
+      const torch::NoGradGuard no_grad;
+      item.value().add_(torch::randn_like(item.value()) * 0.3);
+    }
+    const Features after = plain(network, images);
+    expect_same(fast(network, images), after);
+    double change = 0;
+    for (size_t i = 0; i < after.size(); ++i) {
+      change = std::max(change, (after[i] - before[i]).abs().max().item<double>());
+    }
+    EXPECT_GT(change, 1e-4) << item.key();
+  }
+  const auto weight = network->named_parameters()["stages.0.0.pwconv1.weight"];
+  weight.set_data(torch::randn_like(weight));  // another memory under the same name
+  expect_same(fast(network, images), plain(network, images));
+}
+
+TEST(Inference, LeavesOtherWaysOfRunningAlone) {
+  torch::manual_seed(7);
+  HorNet network = random_network(narrow_hornet());
+  const Tensor images = torch::randn({1, 3, 64, 64});
+  prepare_for_inference(*network);
+  Tensor input = images.clone().requires_grad_();
+  network->forward(input).back().sum().backward();
+  EXPECT_GT(input.grad().abs().sum().item<double>(), 0);
+
+  network->to(torch::kFloat64);
+  const torch::InferenceMode inference;
+  EXPECT_EQ(network->forward(images.to(torch::kFloat64)).back().scalar_type(), torch::kFloat64);
+  network->to(torch::kFloat32);
+  EXPECT_EQ(network->forward(images).back().scalar_type(), torch::kFloat32);
+  EXPECT_THROW(network->forward(torch::randn({1, 3, 31, 64})), c10::Error);
+  EXPECT_THROW(network->forward(torch::randn({1, 4, 64, 64})), c10::Error);
+}
+
+TEST(Inference, DoesNotDependOnThreads) {
+  torch::manual_seed(8);
+  HorNet network = random_network(narrow_hornet_gf());
+  prepare_for_inference(*network);
+  const Tensor images = torch::randn({2, 3, 90, 110});
+  const Features expected = plain(network, images);
+  const int threads = torch::get_num_threads();
+  for (int count : {1, 3, 7}) {
+    torch::set_num_threads(count);
+    expect_same(fast(network, images), expected);
+  }
+  torch::set_num_threads(threads);
+}
+
+TEST(Inference, ServesClassifiers) {
+  torch::manual_seed(9);
+  HorNetClassifier network(narrow_hornet_gf(), 10);
+  make_weights_matter(*network);
+  network->eval();
+  prepare_for_inference(*network);
+  const Tensor images = torch::randn({2, 3, 64, 80});
+  const torch::NoGradGuard no_grad;
+  const ClassifierOutputs expected = network->forward_stages(images);
+  const torch::InferenceMode inference;
+  const ClassifierOutputs actual = network->forward_stages(images);
+  expect_same(actual.stages, expected.stages);
+  expect_close(actual.logits, expected.logits, 1e-4);
+  EXPECT_FALSE(torch::equal(actual.stages.back(), expected.stages.back()));
+}
+
+TEST(Inference, NamesTheLevelsThatThereAre) {
+  const Level level("mmx");
+  const std::string error = testing::error_of([] { cpu_level(); }, ErrorCode::kUsage);
+  testing::expect_contains(error, "HORNET_CPU_LEVEL=mmx");
+  testing::expect_contains(error, "portable");
+}
+
+}  // namespace
+}  // namespace hornet
