@@ -180,7 +180,7 @@ std::string reason_to_skip(const Operator& op, const Settings& settings, int64_t
   const double places = std::pow(static_cast<double>(settings.places(side)), 2);
   const double bytes = 2 * static_cast<double>(heads_of(settings.width())) * places * places * 4;
   if (bytes <= settings.most_memory_mib * (1 << 20)) return "";
-  return "attention matrices of " + std::to_string(std::lround(bytes / (1 << 30))) + " GiB";
+  return "attention matrices of " + std::to_string(std::lround(bytes / (1 << 20))) + " MiB";
 }
 
 torch::Tensor random_input(const Operator& op, const Settings& settings, int64_t side) {
