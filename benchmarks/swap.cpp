@@ -7,6 +7,7 @@
 // one line of JSON: medians in milliseconds, and how far the results are from LibTorch's.
 #include <hornet/backbone/weights/checkpoint.h>
 #include <hornet/heads/model.h>
+#include <hornet/heads/random_weights.h>
 #include <hornet/interop/network.h>
 #include <hornet/interop/onnx_model.h>
 #include <hornet/interop/opencv_net.h>
@@ -14,7 +15,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -26,19 +26,6 @@ namespace hornet {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Fresh networks are close to the identity; these are not.
-void randomise(torch::nn::Module& module) {
-  const torch::NoGradGuard no_grad;
-  for (torch::Tensor& parameter : module.parameters()) {
-    if (parameter.dim() < 2) {
-      parameter.uniform_(0.1, 0.5);
-    } else {
-      const auto fan_in = static_cast<double>(parameter.numel() / parameter.size(0));
-      parameter.normal_(0.0, 1.0 / std::sqrt(fan_in));
-    }
-  }
-}
 
 struct Way {
   std::string name;
@@ -79,7 +66,7 @@ int run(const std::string& name, int size, const fs::path& folder, int rounds) {
   torch::manual_seed(1);
   AnyModel any = build_model(official_architecture(name));
   torch::nn::Module& module = as_module(any);
-  randomise(module);
+  randomise_weights(module);
   module.eval();
   const fs::path weights = folder / (name + ".safetensors"), exported = folder / (name + ".onnx");
   weights::save(module, weights);

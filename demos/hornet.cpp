@@ -24,6 +24,8 @@ struct Subcommand {
 };
 
 constexpr Subcommand kSubcommands[] = {
+    {"bench", "time a network, and list parameters and FLOPs of the published ones",
+     hornet::cli::run_bench, true},
     {"detect", "find objects with masks in a video, in images or from a camera",
      hornet::cli::run_detect, true},
     {"export", "write a network as an ONNX file for other runtimes", hornet::cli::run_export,
@@ -58,7 +60,7 @@ void print_help(std::ostream& out) {
   out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
 }
 
-// "detect, forward, info or segment".
+// "bench, detect, ... or segment".
 std::string command_names() {
   constexpr size_t kCount = std::size(kSubcommands);
   std::string names;

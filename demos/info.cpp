@@ -8,6 +8,7 @@
 
 #include "demos/cli.h"
 #include "demos/commands.h"
+#include "demos/model_table.h"
 
 namespace hornet::cli {
 namespace {
@@ -33,30 +34,6 @@ Command command() {
                                                                         "print one JSON object")(
       "allow-partial", po::bool_switch(), "go on although the checkpoint does not fit the model");
   return command;
-}
-
-// The sizes of the authors' own tables.
-cv::Size default_size(const Architecture& architecture) {
-  if (architecture.task == Task::kDetection) return {1280, 800};
-  const auto* hornet = std::get_if<HorNetOptions>(&architecture.backbone);
-  if (architecture.task == Task::kSegmentation) {
-    const bool large = hornet && hornet->base_dim >= 192;
-    return large ? cv::Size(2560, 640) : cv::Size(2048, 512);
-  }
-  const int side = hornet ? static_cast<int>(classification_size(*hornet)) : 224;
-  return {side, side};
-}
-
-void print_list() {
-  std::printf("%-42s %11s %10s %9s\n", "model", "parameters", "input", "FLOPs");
-  for (const std::string& name : official_names()) {
-    const Architecture architecture = official_architecture(name);
-    const cv::Size size = default_size(architecture);
-    const Complexity complexity = model_complexity(architecture, {size.height, size.width});
-    std::printf("%-42s %9.2f M %5dx%-4d %7.2f G\n", name.c_str(),
-                static_cast<double>(complexity.parameters) / 1e6, size.width, size.height,
-                static_cast<double>(complexity.flops) / 1e9);
-  }
 }
 
 nlohmann::ordered_json filter_sizes(const HorNetOptions& options) {
@@ -158,7 +135,7 @@ int run_info(int argc, char** argv) {
   const auto values = parse(command(), argc, argv);
   if (!values) return 0;
   if ((*values)["list"].as<bool>()) {
-    print_list();
+    print_model_table();
     return 0;
   }
   if (!values->count("weights")) {
@@ -168,7 +145,7 @@ int run_info(int argc, char** argv) {
   const LoadedModel model = load_model(file, (*values)["allow-partial"].as<bool>());
   const cv::Size size = values->count("size")
                             ? parse_size((*values)["size"].as<std::string>(), "--size")
-                            : default_size(model.architecture);
+                            : official_size(model.architecture);
   const nlohmann::ordered_json info = describe(model, file, size);
   if ((*values)["json"].as<bool>()) {
     std::cout << info.dump(2) << '\n';

@@ -3,8 +3,11 @@
 #include <hornet/backbone/error.h>
 #include <hornet/heads/model.h>
 #include <hornet/heads/model_complexity.h>
+#include <hornet/heads/random_weights.h>
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <set>
 
 #include "tests/modules.h"
@@ -233,6 +236,29 @@ TEST(LoadModel, BlamesTheFileForImpossibleWidths) {
   const std::string message = error_of([&] { load_model(file); });
   expect_contains(message, "model.pth");
   expect_contains(message, "got 3 channels");
+}
+
+TEST(RandomWeights, LeaveNoPartCloseToZeroAndComeAgain) {
+  HorNetOptions narrow;
+  narrow.base_dim = 16;
+  for (StageOptions& stage : narrow.stages) stage.depth = 1;
+  narrow.stages[2].global_filter = FilterSize{14, 8};
+  HorNet first(narrow), second(narrow);
+  for (HorNet& model : {std::ref(first), std::ref(second)}) {
+    torch::manual_seed(7);
+    randomise_weights(*model);
+  }
+  for (const auto& item : first->named_parameters()) {
+    const torch::Tensor& value = item.value();
+    EXPECT_TRUE(torch::equal(value, second->named_parameters()[item.key()])) << item.key();
+    if (value.dim() < 2) {
+      EXPECT_GE(value.min().item<double>(), 0.1) << item.key();
+      EXPECT_LE(value.max().item<double>(), 0.5) << item.key();
+    } else if (value.numel() > 1000) {
+      const double inputs = static_cast<double>(value[0].numel());
+      EXPECT_NEAR(value.std().item<double>() * std::sqrt(inputs), 1, 0.15) << item.key();
+    }
+  }
 }
 
 }  // namespace

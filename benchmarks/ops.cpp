@@ -1,0 +1,278 @@
+// The ops one by one, in Google Benchmark, beside what the machine could do.
+//
+//   bench_ops [--benchmark_filter=global_filter] [--benchmark_min_time=0.5]
+//   [--benchmark_format=json]
+//
+// Matrix rate and bandwidths are measured first and printed with the context. Columns: GFLOP/s (a
+// multiply-add is two), GB/s of the bytes that have to be read and written at least once, and
+// `limit`, the share of the limit: 1 where the op takes the time that its arithmetic needs at the
+// matrix rate or its bytes at the bandwidth of memory of their size, whichever is longer. Sizes are
+// those of HorNet-T at 224x224 and 800x1216, and odd ones.
+#include <benchmark/benchmark.h>
+#include <hornet/backbone/gnconv.h>
+#include <hornet/backbone/layer_norm.h>
+#include <hornet/backbone/ops/global_filter.h>
+#include <hornet/backbone/ops/gnconv.h>
+#include <hornet/heads/ops/logits_band.h>
+#include <hornet/heads/ops/nms.h>
+#include <hornet/heads/ops/paste_masks.h>
+#include <hornet/heads/ops/roi_align.h>
+#include <hornet/pipelines/measure.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "benchmarks/limits.h"
+
+namespace hornet {
+namespace {
+
+const Limits* limits = nullptr;  // set once, before the first benchmark
+
+// What one run has to do at least; 0: not counted.
+struct Work {
+  double flops = 0, bytes = 0;
+  double items = 0;  // boxes, pixels
+};
+
+// Counters with plain values: Google Benchmark's own rates print "GB/s=12/s".
+void count(benchmark::State& state, const Work& work, double seconds) {
+  const double runs_per_second = static_cast<double>(state.iterations()) / seconds;
+  if (work.flops > 0) state.counters["GFLOP/s"] = 1e-9 * work.flops * runs_per_second;
+  if (work.bytes > 0) state.counters["GB/s"] = 1e-9 * work.bytes * runs_per_second;
+  if (work.items > 0) state.counters["items/s"] = work.items * runs_per_second;
+  if (work.flops + work.bytes > 0) {
+    state.counters["limit"] = limits->least_seconds(work.flops, work.bytes) * runs_per_second;
+  }
+}
+
+void add(const std::string& name, const Work& work, const std::function<void()>& run) {
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [work, run](benchmark::State& state) {
+                                 const torch::InferenceMode inference;
+                                 run();
+                                 const auto began = std::chrono::steady_clock::now();
+                                 for (auto _ : state) run();
+                                 const std::chrono::duration<double> spent =
+                                     std::chrono::steady_clock::now() - began;
+                                 count(state, work, spent.count());
+                               })
+      ->UseRealTime()
+      ->Unit(benchmark::kMillisecond);
+}
+
+double bytes_of(const torch::Tensor& tensor) { return static_cast<double>(tensor.nbytes()); }
+
+struct Map {
+  int64_t channels, height, width;
+};
+
+std::string text(const Map& map) {
+  return std::to_string(map.channels) + "x" + std::to_string(map.height) + "x" +
+         std::to_string(map.width);
+}
+
+double places(const Map& map) { return static_cast<double>(map.height * map.width); }
+
+torch::Tensor random_map(const Map& map) {
+  return torch::randn({1, map.channels, map.height, map.width})
+      .contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+// Maps of the four stages at 224x224 and 800x1216, and one of odd sides.
+constexpr Map kStageMaps[] = {{64, 56, 56},  {64, 200, 304}, {128, 100, 152}, {256, 14, 14},
+                              {256, 50, 76}, {256, 13, 21},  {512, 7, 7},     {512, 25, 38}};
+
+// Stage i has order i + 2 and base_dim << i channels.
+int64_t order_of(const Map& map) {
+  return 2 + static_cast<int64_t>(std::lround(std::log2(static_cast<double>(map.channels) / 64)));
+}
+
+void add_gnconv(const Map& map) {
+  const std::vector<int64_t> widths = gnconv_widths(map.channels, order_of(map));
+  int64_t gates = 0;
+  double multiplies = 0;
+  std::vector<torch::Tensor> weights, biases;
+  for (size_t k = 0; k < widths.size(); ++k) {
+    gates += widths[k];
+    if (k == 0) continue;
+    weights.push_back(torch::randn({widths[k], widths[k - 1]}));
+    biases.push_back(torch::randn({widths[k]}));
+    multiplies += static_cast<double>(widths[k] * widths[k - 1]);
+  }
+  const torch::Tensor p = random_map({widths[0], map.height, map.width});
+  const torch::Tensor q = random_map({gates, map.height, map.width});
+  const Work work = {
+      2 * multiplies * places(map),
+      bytes_of(p) + bytes_of(q) + 4 * static_cast<double>(map.channels) * places(map)};
+  add("gnconv/order:" + std::to_string(widths.size()) + "/" + text(map), work,
+      [=] { benchmark::DoNotOptimize(ops::gnconv(p, q, weights, biases, 1.0 / 3)); });
+}
+
+torch::Tensor fft_filter(const torch::Tensor& x, const torch::Tensor& weight) {
+  const torch::Tensor spectrum = at::fft_rfft2(x, c10::nullopt, {-2, -1}, "ortho");
+  const int64_t sizes[] = {x.size(2), x.size(3)};
+  return at::fft_irfft2(spectrum * weight, at::IntArrayRef(sizes), {-2, -1}, "ortho");
+}
+
+// Operations of two real Fourier transforms, 2.5 N log2 N each, and of the complex product.
+double filter_flops(const Map& map) {
+  const double n = places(map);
+  return static_cast<double>(map.channels) * (5 * n * std::log2(n) + 3 * n);
+}
+
+void add_global_filter(const Map& map) {
+  const torch::Tensor x = random_map(map);
+  const torch::Tensor weight = torch::randn({map.channels, map.height, map.width / 2 + 1, 2});
+  const Work work = {filter_flops(map), 2 * bytes_of(x) + bytes_of(weight)};
+  add("global_filter/" + text(map), work,
+      [=] { benchmark::DoNotOptimize(ops::global_filter(x, weight)); });
+  const torch::Tensor complex = torch::view_as_complex(weight);
+  add("torch_fft_filter/" + text(map), work,
+      [=] { benchmark::DoNotOptimize(fft_filter(x, complex)); });
+}
+
+void add_layer_norm(const Map& map) {
+  const torch::Tensor x = random_map(map);
+  ChannelLayerNorm norm(map.channels);
+  const Work work = {8 * places(map) * static_cast<double>(map.channels), 2 * bytes_of(x)};
+  add("layer_norm/" + text(map), work,
+      [=]() mutable { benchmark::DoNotOptimize(norm->forward(x)); });
+}
+
+void add_depthwise(const Map& map, int64_t kernel) {
+  const torch::Tensor x = random_map(map);
+  const torch::Tensor weight = torch::randn({map.channels, 1, kernel, kernel});
+  const torch::Tensor bias = torch::randn({map.channels});
+  const Work work = {2 * static_cast<double>(kernel * kernel * map.channels) * places(map),
+                     2 * bytes_of(x)};
+  const int64_t padding[] = {kernel / 2, kernel / 2}, one[] = {1, 1};
+  add("depthwise" + std::to_string(kernel) + "x" + std::to_string(kernel) + "/" + text(map), work,
+      [=] {
+        benchmark::DoNotOptimize(at::conv2d(x, weight, bias, one, padding, one, map.channels));
+      });
+}
+
+// Boxes as (x1, y1, x2, y2) within an image, no side longer than `longest`.
+torch::Tensor random_boxes(int64_t count, double width, double height, double longest) {
+  const torch::Tensor room = torch::tensor({width - longest, height - longest}, torch::kFloat32);
+  const torch::Tensor corner = torch::rand({count, 2}) * room;
+  return torch::cat({corner, corner + 1 + torch::rand({count, 2}) * (longest - 1)}, 1);
+}
+
+void add_roi_align(const Map& map, int64_t stride, int64_t count, int64_t pooled) {
+  const torch::Tensor features = random_map(map);
+  // What this level gets of a pyramid: up to 28 steps a side, on the coarsest what there is.
+  const double longest = static_cast<double>(stride * std::min<int64_t>(28, map.height - 1));
+  const torch::Tensor boxes = random_boxes(count, static_cast<double>(map.width * stride),
+                                           static_cast<double>(map.height * stride), longest);
+  const torch::Tensor rois = torch::cat({torch::zeros({count, 1}), boxes}, 1);
+  const double scale = 1.0 / static_cast<double>(stride);
+  const torch::Tensor grid =
+      ((boxes.slice(1, 2) - boxes.slice(1, 0, 2)) * scale / static_cast<double>(pooled)).ceil();
+  const double samples = grid.prod(1).sum().item<double>() * static_cast<double>(pooled * pooled);
+  const auto channels = static_cast<double>(map.channels);
+  const Work work = {
+      8 * samples * channels,  // four neighbours each
+      bytes_of(features) + 4 * static_cast<double>(count * pooled * pooled) * channels,
+      static_cast<double>(count)};
+  add("roi_align/" + text(map) + "/rois:" + std::to_string(count) + "/" + std::to_string(pooled),
+      work, [=] { benchmark::DoNotOptimize(ops::roi_align(features, rois, scale, pooled)); });
+}
+
+void add_nms(int64_t count) {
+  const torch::Tensor boxes = random_boxes(count, 1333, 800, 200), scores = torch::rand({count});
+  add("nms/" + std::to_string(count), {0, 0, static_cast<double>(count)},
+      [=] { benchmark::DoNotOptimize(ops::nms(boxes, scores, 0.7)); });
+}
+
+void add_paste_masks(int64_t count, int64_t width, int64_t height) {
+  const torch::Tensor probs = torch::rand({count, 28, 28});
+  const torch::Tensor boxes =
+      random_boxes(count, static_cast<double>(width), static_cast<double>(height), 200);
+  const auto pixels =
+      static_cast<double>(ops::paste_masks(probs, boxes, height, width).pixels.numel());
+  // Four neighbours and a comparison a pixel, and its byte.
+  const Work work = {9 * pixels, bytes_of(probs) + pixels, pixels};
+  add("paste_masks/" + std::to_string(count) + "/" + std::to_string(width) + "x" +
+          std::to_string(height),
+      work, [=] { benchmark::DoNotOptimize(ops::paste_masks(probs, boxes, height, width)); });
+}
+
+void add_logits_band(int64_t classes, int64_t tile, int64_t width) {
+  const torch::Tensor band = torch::zeros({tile, classes, width});
+  const torch::Tensor logits = torch::randn({classes, tile / 4, tile / 4});
+  const torch::Tensor ones = torch::ones({tile});
+  const std::string size = std::to_string(classes) + "x" + std::to_string(tile);
+  const auto values = static_cast<double>(classes * tile * tile);
+  // Bilinear, weighted and added: read, written.
+  add("add_window/" + size, {10 * values, bytes_of(logits) + 8 * values}, [=] {
+    ops::add_window(band, logits, ones, ones, {0, 0, 0, tile});
+  });
+  const torch::Tensor totals = torch::ones({width});
+  add("band_labels/" + size + "x" + std::to_string(width),
+      {static_cast<double>(band.numel()), bytes_of(band)},
+      [=] { benchmark::DoNotOptimize(ops::band_labels(band, ones, totals)); });
+}
+
+void add_all() {
+  for (const Map& map : kStageMaps) add_gnconv(map);
+  for (const Map& map : {Map{240, 14, 14}, Map{240, 50, 76}, Map{240, 13, 21}, Map{240, 64, 128},
+                         Map{496, 7, 7}, Map{496, 25, 38}}) {
+    add_global_filter(map);
+  }
+  for (const Map& map : kStageMaps) add_layer_norm(map);
+  for (const Map& map : {Map{96, 200, 304}, Map{224, 100, 152}, Map{480, 50, 76}, Map{480, 13, 21},
+                         Map{992, 25, 38}}) {
+    add_depthwise(map, 7);
+  }
+  add_depthwise({240, 50, 76}, 3);
+  for (const int64_t pooled : {7, 14}) {
+    add_roi_align({256, 200, 304}, 4, pooled == 7 ? 1000 : 100, pooled);
+    add_roi_align({256, 13, 21}, 32, 37, pooled);
+  }
+  for (const int64_t count : {37, 1000, 4823}) add_nms(count);
+  add_paste_masks(100, 1333, 800);
+  add_paste_masks(7, 517, 333);
+  add_logits_band(150, 512, 2048);
+  add_logits_band(19, 333, 517);
+}
+
+// The limits as lines of the context.
+void describe(const Limits& measured) {
+  benchmark::AddCustomContext("isa", cpu_level_name());
+  benchmark::AddCustomContext("threads", std::to_string(at::get_num_threads()));
+  benchmark::AddCustomContext("libtorch", TORCH_VERSION);
+  const auto whole = [](double value) { return std::to_string(std::lround(value)); };
+  for (const MatrixRate& product : measured.products) {
+    benchmark::AddCustomContext("sgemm " + std::to_string(product.m) + "x" +
+                                    std::to_string(product.k) + "x" + std::to_string(product.n),
+                                whole(product.gflops) + " GFLOP/s");
+  }
+  for (const Bandwidth& item : measured.bandwidths) {
+    benchmark::AddCustomContext(
+        "arrays of " + std::to_string(item.bytes >> 10) + " KiB",
+        "copy " + whole(item.copy_gbs) + ", triad " + whole(item.triad_gbs) + " GB/s");
+  }
+}
+
+}  // namespace
+}  // namespace hornet
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  torch::manual_seed(1);
+  const hornet::Limits measured = hornet::measure_limits();
+  hornet::limits = &measured;
+  hornet::describe(measured);
+  hornet::add_all();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
