@@ -12,6 +12,7 @@
 // plot.
 #include <ATen/Parallel.h>
 #include <hornet/backbone/hornet.h>
+#include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/heads/random_weights.h>
 #include <hornet/pipelines/measure.h>
 #include <torch/torch.h>
@@ -133,6 +134,7 @@ template <typename Holder>
 Forward forward_of(Holder module) {
   randomise_weights(*module);
   module->eval();
+  prepare_for_inference(*module);
   return [module](const torch::Tensor& x) mutable { module->forward(x); };
 }
 
@@ -254,7 +256,7 @@ int run(const Settings& settings) {
   const ordered_json header = {{"channels", settings.width()},
                                {"stride", static_cast<int64_t>(settings.stride)},
                                {"threads", at::get_num_threads()},
-                               {"isa", cpu_level_name()},
+                               {"isa", hornet::cpu_level_name(hornet::cpu_level())},
                                {"libtorch", TORCH_VERSION}};
   std::cout << header.dump() << std::endl;
   for (const Operator& op : list) measure_operator(op, settings);

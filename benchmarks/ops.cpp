@@ -13,6 +13,7 @@
 #include <hornet/backbone/layer_norm.h>
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/ops/gnconv.h>
+#include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/heads/ops/logits_band.h>
 #include <hornet/heads/ops/nms.h>
 #include <hornet/heads/ops/paste_masks.h>
@@ -245,7 +246,7 @@ void add_all() {
 
 // The limits as lines of the context.
 void describe(const Limits& measured) {
-  benchmark::AddCustomContext("isa", cpu_level_name());
+  benchmark::AddCustomContext("isa", hornet::cpu_level_name(hornet::cpu_level()));
   benchmark::AddCustomContext("threads", std::to_string(at::get_num_threads()));
   benchmark::AddCustomContext("libtorch", TORCH_VERSION);
   const auto whole = [](double value) { return std::to_string(std::lround(value)); };

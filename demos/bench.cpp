@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 #include <hornet/backbone/error.h>
+#include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/heads/model.h>
 #include <hornet/heads/model_complexity.h>
 #include <hornet/heads/random_weights.h>
@@ -129,8 +130,6 @@ void forward(AnyModel& any, const Input& input) {
 
 // One run of the model from the input to its result, waited for.
 std::function<void()> runner(AnyModel model, const Input& input, const Runtime& runtime) {
-  as_module(model).eval();
-  as_module(model).to(runtime.device());
   return [model, &input, &runtime]() mutable {
     runtime.run([&] {
       forward(model, input);
@@ -140,8 +139,17 @@ std::function<void()> runner(AnyModel model, const Input& input, const Runtime& 
   };
 }
 
-// The model as inference runs it: with all that is prepared once, before the first image.
-AnyModel prepared(AnyModel model) { return model; }
+// The model as the other commands run it, and as plain modules.
+AnyModel prepared(AnyModel model, const Runtime& runtime) {
+  runtime.place(as_module(model));
+  return model;
+}
+
+AnyModel plain(AnyModel model, const Runtime& runtime) {
+  as_module(model).eval();
+  as_module(model).to(runtime.device());
+  return model;
+}
 
 struct Result {
   std::optional<MemoryUse> memory;
@@ -157,12 +165,14 @@ Result measure_subject(const Subject& subject, const Input& input, const Runtime
   options.seconds = values["seconds"].as<double>();
   options.on_round = [&](int64_t rounds) { progress.update(rounds); };
   std::vector<std::function<void()>> functions = {
-      runner(prepared(subject.build()), input, runtime)};
+      runner(prepared(subject.build(), runtime), input, runtime)};
   Result result;
   result.memory = memory_of([&] {
     for (int64_t i = 0; i < options.warm_up; ++i) functions.front()();
   });
-  if (values["baseline"].as<bool>()) functions.push_back(runner(subject.build(), input, runtime));
+  if (values["baseline"].as<bool>()) {
+    functions.push_back(runner(plain(subject.build(), runtime), input, runtime));
+  }
   const std::vector<Durations> times = measure(functions, options);
   result.times = times.front();
   if (times.size() > 1) result.baseline = times.back();
@@ -189,7 +199,7 @@ ordered_json describe_run(const Subject& subject, const po::variables_map& value
   out["dtype"] = runtime.dtype_name();
   out["device"] = runtime.device().str();
   out["threads"] = at::get_num_threads();
-  out["isa"] = cpu_level_name();
+  out["isa"] = cpu_level_name(cpu_level());
   out["versions"] = {{"hornet", HORNET_VERSION}, {"libtorch", TORCH_VERSION}};
   return out;
 }

@@ -97,15 +97,4 @@ std::optional<MemoryUse> memory_of(const std::function<void()>& function) {
   return use;
 }
 
-std::string cpu_level_name() {
-#if defined(__x86_64__) && defined(__GNUC__)
-#ifndef __clang__  // whose compiler does not know the name
-  if (__builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512f")) return "amx";
-#endif
-  if (__builtin_cpu_supports("avx512f")) return "avx512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-#endif
-  return "portable";
-}
-
 }  // namespace hornet

@@ -52,8 +52,4 @@ struct MemoryUse {
 // Runs `function`. Nothing where the system does not say (no /proc).
 std::optional<MemoryUse> memory_of(const std::function<void()>& function);
 
-// The best set of vector instructions that this processor has, of those that make a difference
-// here: "amx" (with AVX-512), "avx512", "avx2" (with FMA) or "portable".
-std::string cpu_level_name();
-
 }  // namespace hornet

@@ -46,7 +46,10 @@ CpuLevel cpu_level() {
 bool cpu_has_bf16() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512bf16") || __builtin_cpu_supports("amx-bf16");
+#ifndef __clang__  // whose compiler does not know the name
+  if (__builtin_cpu_supports("amx-bf16")) return true;
+#endif
+  return __builtin_cpu_supports("avx512bf16");
 #else
   return false;
 #endif

@@ -3,8 +3,10 @@
 #include <hornet/backbone/inference.h>
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/plan/pack.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "tests/modules.h"
 
@@ -225,6 +227,34 @@ TEST(Inference, DoesNotDependOnThreads) {
     expect_same(fast(network, images), expected);
   }
   torch::set_num_threads(threads);
+}
+
+// Bytes of memory that the process has in use; 0 where the system does not say.
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(Inference, KeepsOneWorkspaceForAllSizes) {
+  if (resident_bytes() == 0) GTEST_SKIP() << "this system does not say what is in use";
+  torch::manual_seed(10);
+  HorNet network = random_network(narrow_hornet_gf());
+  prepare_for_inference(*network);
+  const auto side = [](int64_t from, int64_t to) {
+    return torch::randint(from, to, {1}).item<int64_t>();
+  };
+  fast(network, torch::zeros({2, 3, 300, 300}));
+  const int64_t held = prepared_bytes(*network);
+  int64_t before = 0;
+  for (int i = 0; i < 200; ++i) {
+    if (i == 50) before = resident_bytes();
+    fast(network, torch::zeros({side(1, 3), 3, side(32, 300), side(32, 300)}));
+  }
+  EXPECT_LT(resident_bytes() - before, 8 << 20);
+  // Filters of four sizes, none larger than the first.
+  EXPECT_LT(prepared_bytes(*network), 2 * held);
 }
 
 TEST(Inference, ServesClassifiers) {
