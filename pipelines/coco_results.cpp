@@ -45,4 +45,8 @@ std::vector<CocoResult> read_coco_results(const std::string& text, const std::st
   return results;
 }
 
+std::vector<CocoResult> read_coco_results_file(const std::filesystem::path& file) {
+  return read_coco_results(read_text(file), file.string());
+}
+
 }  // namespace hornet

@@ -12,6 +12,7 @@
 #include <hornet/pipelines/run_length.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
@@ -31,5 +32,8 @@ struct CocoResult {
 // object that is wrong.
 std::vector<CocoResult> read_coco_results(const std::string& text,
                                           const std::string& name = "results");
+
+// The same of a file.
+std::vector<CocoResult> read_coco_results_file(const std::filesystem::path& file);
 
 }  // namespace hornet
