@@ -53,7 +53,9 @@ class LabelTable {
       : num_classes_(model.num_classes()) {
     std::map<std::string, int> seen;
     for (const ListedImage& image : images) seen.emplace(image.label, 0);
-    for (const std::string& name : model.names()) labels_.emplace(name, labels_.size());
+    for (size_t i = 0; i < model.names().size(); ++i) {
+      labels_.emplace(model.names()[i], static_cast<int>(i));
+    }
     const auto is_name = [&](const auto& entry) { return labels_.count(entry.first) > 0; };
     if (std::all_of(seen.begin(), seen.end(), is_name)) return;
     labels_.clear();
@@ -65,7 +67,8 @@ class LabelTable {
                       std::to_string(num_classes_) +
                       " classes: expected as many, or folders that are named as the classes");
     }
-    for (const auto& [name, ignored] : seen) labels_.emplace(name, labels_.size());
+    int next = 0;
+    for (const auto& [name, ignored] : seen) labels_.emplace(name, next++);
   }
 
   int operator()(const ListedImage& image) const {

@@ -8,15 +8,14 @@
 // Detections of an image and a category are matched, best score first, with the object that they
 // overlap most, if the intersection over union reaches a threshold: 0.50, 0.55, ... 0.95. An object
 // is taken once; a crowd may be taken by many, and its overlap is counted over the detection's area
-// alone. Crowds, and objects whose area is outside the range in question, are not to be found: what
-// matches them is left out, as is what matches nothing and is outside the range itself. Of what
-// remains, sorted by score over all images, precision is read at the recalls 0, 0.01, ... 1 as the
-// best that is reached at this recall or beyond. AP is its mean over thresholds, recalls and
-// categories that have objects; AR is the mean of the largest recall.
+// alone. Crowds and objects outside the range of areas in question are not to be found: what
+// matches them is left out, as is what matches nothing and is outside the range itself. Of the
+// rest, by score over all images, precision is read at the recalls 0, 0.01, ... 1 as the best that
+// is reached there or beyond. AP is its mean over thresholds, recalls and categories with objects,
+// AR that of the largest recall.
 //
-// All twelve figures equal pycocotools' (to rounding), with two differences by intent. The size of
-// a detection, for small, medium and large, is that of its mask where masks are evaluated, as in
-// mmdet's tests, even if the results have boxes too. And an annotation may have the id 0.
+// All figures equal pycocotools' to rounding, but the size of a detection is that of its mask where
+// masks are evaluated, as in mmdet's tests, even if results have boxes; and an id may be 0.
 #pragma once
 
 #include <hornet/pipelines/coco_dataset.h>

@@ -1,5 +1,6 @@
 // `hornet eval`: figures of files and of models.
 #include <gtest/gtest.h>
+#include <hornet/backbone/weights/tensor_file.h>
 #include <hornet/pipelines/classifier.h>
 #include <hornet/pipelines/coco_eval.h>
 #include <hornet/pipelines/results.h>
@@ -50,10 +51,11 @@ class ProgramEvaluates : public TemporaryFolder {
       ids.insert(object["category_id"].get<int>());
       data["annotations"].push_back(std::move(object));
     }
-    const ClassTable coco = ClassTable::from_names({}, 80);
+    const auto classes =
+        ClassTable::from_names(weights::read(detector_checkpoint()).meta.classes, 80);
     for (int label = 0; label < 80; ++label) {
-      if (!ids.count(coco.category_id(label))) continue;
-      data["categories"].push_back({{"id", coco.category_id(label)}, {"name", coco.name(label)}});
+      const int id = classes.category_id(label);
+      if (ids.count(id)) data["categories"].push_back({{"id", id}, {"name", classes.name(label)}});
     }
     return data;
   }
@@ -134,7 +136,9 @@ TEST_F(ProgramEvaluates, ADetectorAgainstWhatItFinds) {
   EXPECT_EQ(more["skipped"].size(), 1u);
   EXPECT_EQ(more["classes"][0]["bbox"]["AP"], 0);  // the renamed category: the model lacks it
   EXPECT_GT(more["classes"][1]["bbox"]["AP"], 0.99);
-  expect_error(outcomes[2], 3, {"gone.png", "no such file"});
+  expect_clean(outcomes[2], 3);
+  EXPECT_EQ(outcomes[2].out, "");
+  EXPECT_TRUE(has(outcomes[2].err, "gone.png: no such file")) << outcomes[2].err;
 }
 
 TEST_F(ProgramEvaluates, LabelMaps) {
@@ -191,7 +195,11 @@ TEST_F(ProgramEvaluates, RefusesInOneLine) {
   write_file(path("results.json"),
              R"([{"image_id": 2, "category_id": 1, "score": 1, "bbox": [0, 0, 1, 1]}])");
   write_file(path("list.txt"), "a.png\n");
-  const Arguments eval = {"eval", "--data"};
+  write_file(path("labels.txt"), "a.png cat\n");
+  for (const char* name : {"folders/cat", "folders/dog"}) {
+    fs::create_directories(path(name));
+    write_image(path(name) / "a.png", scene({64, 64}, 1));
+  }
   const auto data = [&](const std::string& name, const Arguments& more) {
     return with({"eval", "--data", path(name)}, more);
   };
@@ -208,6 +216,8 @@ TEST_F(ProgramEvaluates, RefusesInOneLine) {
       data("list.txt", {"--predictions", path("")}),
       data("list.txt", {"--weights", classifier}),
       data("empty.json", {"--results", results, "--json", results}),
+      data("labels.txt", {"--weights", classifier}),
+      data("folders", {"--weights", classifier}),
   });
   expect_error(outcomes[0], 2, {"--weights, --results and --predictions"});
   expect_error(outcomes[1], 2, {"--weights, --results and --predictions"});
@@ -220,6 +230,8 @@ TEST_F(ProgramEvaluates, RefusesInOneLine) {
   expect_error(outcomes[8], 3, {"list.txt: line 1", "a label"});
   expect_error(outcomes[9], 3, {"list.txt: line 1"});
   expect_error(outcomes[10], 2, {"both"});
+  expect_error(outcomes[11], 3, {"labels.txt: line 1: 'cat'", "0 to 999"});
+  expect_error(outcomes[12], 3, {"folders", "2 folders", "1000 classes"});
 }
 
 }  // namespace

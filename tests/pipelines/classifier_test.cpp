@@ -30,16 +30,17 @@ TEST(Classifier, RanksTheLogits) {
   ClassifierOptions options;
   options.size = 64;
   Classifier classify(kCheckpoint, {"cpu", "fp32"}, options);
-  const auto found = classify({noise(1), noise(2)});
+  const auto found = classify(std::vector<cv::Mat>{noise(1), noise(2)});
   ASSERT_EQ(found.size(), 2u);
   for (int i : {0, 1}) {
     const torch::Tensor logits = logits_of(noise(i + 1), 64);
     const torch::Tensor best = logits.argsort(-1, /*descending=*/true);
-    const torch::Tensor shares = logits.softmax(0);
+    const torch::Tensor shares = logits.softmax(0, torch::kFloat);
     ASSERT_EQ(found[i].size(), 5u);
     for (int k = 0; k < 5; ++k) {
-      EXPECT_EQ(found[i][k].label, best[k].item<int64_t>());
-      EXPECT_NEAR(found[i][k].score, shares[found[i][k].label].item<float>(), 1e-5);
+      const ClassScore& guess = found[i][k];
+      EXPECT_EQ(guess.label, best[k].item<int64_t>());
+      EXPECT_NEAR(guess.score, shares[guess.label].item<float>(), 1e-5);
     }
   }
   EXPECT_EQ(classify(noise(2))[0].label, found[1][0].label);
