@@ -6,6 +6,7 @@ namespace hornet::cli {
 
 int run_bench(int argc, char** argv);
 int run_detect(int argc, char** argv);
+int run_eval(int argc, char** argv);
 int run_export(int argc, char** argv);
 int run_forward(int argc, char** argv);
 int run_info(int argc, char** argv);

@@ -28,6 +28,7 @@ constexpr Subcommand kSubcommands[] = {
      hornet::cli::run_bench, true},
     {"detect", "find objects with masks in a video, in images or from a camera",
      hornet::cli::run_detect, true},
+    {"eval", "measure a model or its results: COCO's AP, mIoU, top-1", hornet::cli::run_eval, true},
     {"export", "write a network as an ONNX file for other runtimes", hornet::cli::run_export,
      false},
     {"forward", "write every tensor between an input and the result, by name",

@@ -35,7 +35,7 @@ bool starts_with(const std::string& text, const std::string& start) {
 bool is_model_line(const std::string& line) { return line.find(", loaded ") != std::string::npos; }
 bool is_progress(const std::string& line) {
   return starts_with(line, "bench ") || starts_with(line, "detect ") ||
-         starts_with(line, "segment ");
+         starts_with(line, "eval ") || starts_with(line, "segment ");
 }
 
 // Settings for small models on the CPU, where the environment has none of its own: threads that
