@@ -56,6 +56,7 @@ int run(const std::vector<std::string>& args) {
   torch::manual_seed(1);
   AnyModel any = build_model(official_architecture(model_name));
   as_module(any).eval();
+  prepare_for_inference(as_module(any));
   UperNet model = std::get<UperNet>(any);
   const fs::path weights = folder / (model_name + ".safetensors");
   weights::save(as_module(any), weights);

@@ -66,9 +66,9 @@ TEST(ProgramBench, MeasuresWholeModels) {
   EXPECT_GT(detector["baseline"]["ratio"].get<double>(), 0);
 
   const json segmentor = run(
-      {"--weights", checkpoint("upernet_hornet_tiny_gf_s2"), "--size", "65", "--dtype", "bf16"});
+      {"--weights", checkpoint("upernet_hornet_tiny_gf_s2"), "--size", "65", "--dtype", "fp16"});
   EXPECT_EQ(segmentor["task"], "semantic segmentation");
-  EXPECT_EQ(segmentor["dtype"], "bf16");
+  EXPECT_EQ(segmentor["dtype"], "fp16");
   expect_times(segmentor);
 
   const json classifier = run({"--weights", classifier_checkpoint()});

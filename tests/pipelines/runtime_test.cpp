@@ -1,9 +1,13 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
+#include <hornet/backbone/inference.h>
+#include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/pipelines/runtime.h>
 #include <torch/torch.h>
 
 #include <opencv2/core.hpp>
+
+#include "tests/modules.h"
 
 namespace hornet {
 namespace {
@@ -41,6 +45,24 @@ TEST(Runtime, ReducedPrecisionIsForProductsOnly) {
   EXPECT_EQ(runtime.run([&] { return torch::mm(a, a); }).scalar_type(), torch::kBFloat16);
   EXPECT_EQ(runtime.run([&] { return a + a; }).scalar_type(), torch::kFloat32);
   EXPECT_EQ(torch::mm(a, a).scalar_type(), torch::kFloat32) << "autocast ends with run()";
+}
+
+TEST(Runtime, KnowsWhereBf16IsNoGain) {
+  EXPECT_EQ(lacks_bf16({"cpu", "bf16"}), !cpu_has_bf16());
+  EXPECT_FALSE(lacks_bf16({"cpu", "fp32"}));
+}
+
+TEST(Runtime, PreparesModelsThatRunInFloat32) {
+  const auto bytes_after_a_run = [](const char* dtype) {
+    HorNet network(testing::narrow_hornet());
+    const Runtime runtime({"cpu", dtype});
+    runtime.place(*network);
+    EXPECT_FALSE(network->is_training());
+    runtime.run([&] { return network->forward(torch::zeros({1, 3, 64, 64})); });
+    return prepared_bytes(*network);
+  };
+  EXPECT_GT(bytes_after_a_run("fp32"), 0);
+  EXPECT_EQ(bytes_after_a_run("fp16"), 0);
 }
 
 TEST(Runtime, OutOfMemoryIsADeviceError) {
