@@ -75,7 +75,8 @@ torch::Tensor UperHeadImpl::forward(const Features& inputs, const Tap& tap) {
   for (size_t i = 1; i < laterals.size(); ++i) {
     laterals[i] = resize_bilinear(laterals[i], laterals[0].size(2), laterals[0].size(3));
   }
-  return conv_seg->forward(fpn_bottleneck.forward(torch::cat(laterals, 1)));
+  const torch::Tensor fused = fpn_bottleneck.forward(torch::cat(laterals, 1));
+  return conv_seg->forward(torch::feature_dropout(fused, options.dropout(), is_training()));
 }
 
 }  // namespace hornet
