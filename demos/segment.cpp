@@ -43,8 +43,9 @@ Command command() {
       "label map: .png, .tif (tiled GeoTIFF), .vrt (parts), or a folder")(
       "overlay", text("FILE"), "image with its labels' colours, to look at; a folder for a folder")(
       "probabilities", text("FILE"), ".tif with a float band for every class")(
-      "mode", text("MODE")->default_value("slide"),
-      "slide: in windows; whole: the image at once, in memory")(
+      "mode", text("MODE"),
+      "slide: in windows; whole: the image at once, in memory; by default, and without --tile, "
+      "--stride, --size and --blend hann, what the checkpoint says, or slide")(
       "tile", number("N"), "window size; by default what the model was trained with")(
       "stride", number("N"), "window step; by default the model's, or 2/3 of another --tile")(
       "blend", text("HOW")->default_value("mean"),
@@ -97,14 +98,17 @@ nlohmann::ordered_json fingerprint(const po::variables_map& values, const std::s
 
 SegmentorOptions segmentor_options(const po::variables_map& values) {
   SegmentorOptions options;
-  const std::string mode = values["mode"].as<std::string>();
-  if (mode != "whole" && mode != "slide") {
-    throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
+  if (values.count("mode")) {
+    const std::string mode = values["mode"].as<std::string>();
+    if (mode != "whole" && mode != "slide") {
+      throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
+    }
+    options.whole = mode == "whole";
   }
-  options.whole = mode == "whole";
+  const bool whole = options.whole.value_or(false);
   for (const char* name : {"tile", "stride"}) {
     if (!values.count(name)) continue;
-    if (options.whole) {
+    if (whole) {
       throw Error(ErrorCode::kUsage, "--" + std::string(name) + ": goes with --mode slide");
     }
     check_range(values, name, 1, 65536);
@@ -112,7 +116,7 @@ SegmentorOptions segmentor_options(const po::variables_map& values) {
   }
   if (values.count("size")) options.size = parse_size(values["size"].as<std::string>(), "--size");
   options.blend = parse_blend(values["blend"].as<std::string>());
-  if (options.blend != Blend::kMean && (options.whole || options.size)) {
+  if (options.blend != Blend::kMean && (whole || options.size)) {
     throw Error(ErrorCode::kUsage, "--blend hann: goes with --mode slide and without --size");
   }
   options.tta = values["tta"].as<bool>();
