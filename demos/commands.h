@@ -5,6 +5,7 @@
 namespace hornet::cli {
 
 int run_detect(int argc, char** argv);
+int run_eval(int argc, char** argv);
 int run_export(int argc, char** argv);
 int run_forward(int argc, char** argv);
 int run_info(int argc, char** argv);

@@ -26,6 +26,7 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"detect", "find objects with masks in a video, in images or from a camera",
      hornet::cli::run_detect, true},
+    {"eval", "measure a model or its results: COCO's AP, mIoU, top-1", hornet::cli::run_eval, true},
     {"export", "write a network as an ONNX file for other runtimes", hornet::cli::run_export,
      false},
     {"forward", "write every tensor between an input and the result, by name",
@@ -60,7 +61,7 @@ void print_help(std::ostream& out) {
   out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
 }
 
-// "detect, export, forward, info, segment or train".
+// "detect, eval, export, forward, info, segment or train".
 std::string command_names() {
   constexpr size_t kCount = std::size(kSubcommands);
   std::string names;

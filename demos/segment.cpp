@@ -9,6 +9,7 @@
 #include "demos/cli.h"
 #include "demos/commands.h"
 #include "demos/segment_job.h"
+#include "demos/segmentor_options.h"
 
 namespace hornet::cli {
 namespace {
@@ -33,7 +34,6 @@ Command command() {
       "  torchrun --no-python --nproc-per-node 4 hornet segment --weights upernet.pth --input "
       "scene.tif --output labels.vrt";
   auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
-  auto number = [](const char* name) { return po::value<int>()->value_name(name); };
   command.options.add_options()("weights", text("FILE")->required(),
                                 "checkpoint of a UperNet: .pth as the authors publish it, or "
                                 ".safetensors")(
@@ -43,33 +43,20 @@ Command command() {
       "label map: .png, .tif (tiled GeoTIFF), .vrt (parts), or a folder")(
       "overlay", text("FILE"), "image with its labels' colours, to look at; a folder for a folder")(
       "probabilities", text("FILE"), ".tif with a float band for every class")(
-      "mode", text("MODE"),
-      "slide: in windows; whole: the image at once, in memory; by default, and without --tile, "
-      "--stride, --size and --blend hann, what the checkpoint says, or slide")(
-      "tile", number("N"), "window size; by default what the model was trained with")(
-      "stride", number("N"), "window step; by default the model's, or 2/3 of another --tile")(
-      "blend", text("HOW")->default_value("mean"),
-      "mean of overlapping windows, or hann: weighted so that no seam shows")(
       "size", text("WxH"),
       "scale the image into this box first and the result back, as the official test pipeline "
       "does (2048x512; HorNet-L 2560x640); in memory")(
-      "tta", po::bool_switch(),
-      "average six scales and their mirror images: 20 times the work; of each window, or with "
-      "--size or --mode whole of the image")("batch-size",
-                                             po::value<int>()->default_value(1)->value_name("N"),
-                                             "windows that run at once")(
-      "max-memory", text("SIZE")->default_value("2G"),
-      "bound of the memory, for example 512M; wide images are done in column blocks")(
-      "palette", text("NAME"),
-      "ade20k, cityscapes, camvid or a .json file; by default the checkpoint's")(
-      "opacity", po::value<double>()->default_value(0.5, "0.5")->value_name("P"),
-      "of the overlay's colours, 0 to 1")("resume", po::bool_switch(),
-                                          "go on with a run that was interrupted")(
+      "batch-size", po::value<int>()->default_value(1)->value_name("N"),
+      "windows that run at once")("opacity",
+                                  po::value<double>()->default_value(0.5, "0.5")->value_name("P"),
+                                  "of the overlay's colours, 0 to 1")(
+      "resume", po::bool_switch(), "go on with a run that was interrupted")(
       "merge-output", po::bool_switch(),
       "several processes: one .tif instead of a .vrt over parts")(
       "progress", text("MODE")->default_value("auto"), "auto, plain or none")(
       "force", po::bool_switch(), "overwrite existing outputs")(
       "allow-partial", po::bool_switch(), "run although the checkpoint does not fit the model");
+  add_segmentor_options(command.options);
   add_raster_options(command.options);
   add_runtime_options(command.options);
   return command;
@@ -94,38 +81,6 @@ nlohmann::ordered_json fingerprint(const po::variables_map& values, const std::s
     job["--" + std::string(option)] = given.value(option, nlohmann::ordered_json());
   }
   return job;
-}
-
-SegmentorOptions segmentor_options(const po::variables_map& values) {
-  SegmentorOptions options;
-  if (values.count("mode")) {
-    const std::string mode = values["mode"].as<std::string>();
-    if (mode != "whole" && mode != "slide") {
-      throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
-    }
-    options.whole = mode == "whole";
-  }
-  const bool whole = options.whole.value_or(false);
-  for (const char* name : {"tile", "stride"}) {
-    if (!values.count(name)) continue;
-    if (whole) {
-      throw Error(ErrorCode::kUsage, "--" + std::string(name) + ": goes with --mode slide");
-    }
-    check_range(values, name, 1, 65536);
-    (name[0] == 't' ? options.tile : options.stride) = values[name].as<int>();
-  }
-  if (values.count("size")) options.size = parse_size(values["size"].as<std::string>(), "--size");
-  options.blend = parse_blend(values["blend"].as<std::string>());
-  if (options.blend != Blend::kMean && (whole || options.size)) {
-    throw Error(ErrorCode::kUsage, "--blend hann: goes with --mode slide and without --size");
-  }
-  options.tta = values["tta"].as<bool>();
-  check_range(values, "batch-size", 1, 1024);
-  options.batch_size = values["batch-size"].as<int>();
-  options.max_memory = parse_bytes(values["max-memory"].as<std::string>(), "--max-memory");
-  if (values.count("palette")) options.palette = values["palette"].as<std::string>();
-  options.allow_partial = values["allow-partial"].as<bool>();
-  return options;
 }
 
 SegmentJob parse_job(const po::variables_map& values) {

@@ -57,6 +57,8 @@ void add_what(po::options_description& options) {
       "classes", text("NAMES"),
       "segment: ade20k, cityscapes, camvid, a palette file, or a file with a name a line; by "
       "default the checkpoint's")("ignore-label", number(255), "label of pixels without a class")(
+      "reduce-zero-label", po::bool_switch(),
+      "labels count classes from 1, and 0 is none, as ADE20K's")(
       "width", po::value<int>()->value_name("N"), "channels of the first stage")(
       "depths", text("A,B,C,D"), "blocks of the four stages")(
       "head-channels", po::value<int>()->value_name("N"), "of UperNet")(
@@ -111,7 +113,8 @@ Command command() {
   command.examples =
       "  hornet train --task segment --data camvid/train.lst --validation camvid/val.lst --classes "
       "camvid --ignore-label 11 --class-weights balanced --crop 320 --mode whole --output street\n"
-      "  hornet train --task segment --data ade/train.lst --classes ade20k --model hornet_tiny_gf "
+      "  hornet train --task segment --data ade/train.lst --classes ade20k --reduce-zero-label "
+      "--model hornet_tiny_gf "
       "--pretrained hornet_tiny_gf.pth --iterations 160000 --drop-path 0.4 --output tiny_gf\n"
       "  hornet train --task segment --data mine.lst --classes names.txt --model "
       "street/best.safetensors --output fine_tuned\n"
@@ -245,6 +248,7 @@ std::unique_ptr<TrainingTask> make_segmentation(const po::variables_map& values,
            : segmentation_architecture(values["model"].as<std::string>(), changes);
   options.augment = augment_options(values, "512");
   options.ignore_label = values["ignore-label"].as<int>();
+  options.reduce_zero_label = values["reduce-zero-label"].as<bool>();
   options.balance_classes = choice(values, "class-weights", {"none", "balanced"}) == "balanced";
   options.whole = choice(values, "mode", {"slide", "whole"}) == "whole";
   options.tile = std::max(options.augment.crop.width, options.augment.crop.height);

@@ -5,23 +5,20 @@
 //     "segmentation": {"size": [427, 640], "counts": "..."}}, ...]
 //
 // Strict: every object must have an image_id, category_id, score, and a bbox or a segmentation
-// (or both), of the right types; other keys are ignored. Masks stay run lengths, checked against
-// their size; from_run_lengths() turns them into pixels.
+// (or both), of the right types; other keys are ignored. Masks stay run lengths, as text or as a
+// list of numbers, checked against their size; from_run_lengths() turns them into pixels.
 #pragma once
 
+#include <hornet/pipelines/run_length.h>
+
 #include <cstdint>
+#include <filesystem>
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace hornet {
-
-// Run lengths together with the size of the image that they cover.
-struct RunLengthMask {
-  cv::Size size;
-  std::vector<uint32_t> counts;
-};
 
 struct CocoResult {
   int64_t image_id = 0;
@@ -35,5 +32,8 @@ struct CocoResult {
 // object that is wrong.
 std::vector<CocoResult> read_coco_results(const std::string& text,
                                           const std::string& name = "results");
+
+// The same of a file.
+std::vector<CocoResult> read_coco_results_file(const std::filesystem::path& file);
 
 }  // namespace hornet

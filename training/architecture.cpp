@@ -27,9 +27,9 @@ UperNetOptions head_for(const Architecture& architecture, const ModelChanges& ch
       .fusion(old.fusion())
       .filter_size(old.filter_size())
       .dropout(changes.dropout);
-  const bool official = !architecture.segmentor->auxiliary || changes.head_channels;
-  options.auxiliary->channels(official ? std::min<int64_t>(channels, 256)
-                                       : architecture.segmentor->auxiliary->channels());
+  const bool fresh = !architecture.segmentor->auxiliary || changes.head_channels;
+  options.auxiliary->channels(fresh ? std::min<int64_t>(channels, 256)
+                                    : architecture.segmentor->auxiliary->channels());
   options.auxiliary->dropout(changes.dropout);
   return options;
 }

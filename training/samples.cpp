@@ -1,11 +1,12 @@
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/image_list.h>
+#include <hornet/pipelines/label_metrics.h>
 #include <hornet/pipelines/label_reader.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/training/samples.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <mutex>
 
 namespace hornet {
@@ -14,23 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
-
-std::string trimmed(const std::string& text) {
-  const char* kBlank = " \t\r";
-  const size_t first = text.find_first_not_of(kBlank);
-  return first == std::string::npos ? ""
-                                    : text.substr(first, text.find_last_not_of(kBlank) + 1 - first);
-}
-
-// The two names of a line; empty if it has not two.
-std::pair<std::string, std::string> split(const std::string& line) {
-  const char separator = line.find('\t') != std::string::npos ? '\t' : ' ';
-  const size_t at = line.find(separator);
-  if (at == std::string::npos) return {};
-  const std::string first = trimmed(line.substr(0, at)), second = trimmed(line.substr(at));
-  if (second.find(separator) != std::string::npos) return {};
-  return {first, second};
-}
 
 // The first label that is neither a class nor `ignore`.
 template <typename Label>
@@ -52,7 +36,8 @@ cv::Mat read_labels(const fs::path& path, cv::Size image, const LabelRules& rule
                 " pixels, but its image has " + std::to_string(image.width) + "x" +
                 std::to_string(image.height));
   }
-  const cv::Mat labels = reader.read({{0, 0}, size});
+  cv::Mat labels = reader.read({{0, 0}, size});
+  if (rules.reduce_zero) labels = reduce_zero_label(labels, rules.ignore);
   const auto stray = labels.depth() == CV_8U ? stray_label<uint8_t>(labels, rules)
                                              : stray_label<uint16_t>(labels, rules);
   if (stray) {
@@ -86,27 +71,10 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
 }  // namespace
 
 std::vector<SamplePaths> read_sample_list(const fs::path& list) {
-  std::ifstream stream(list);
-  if (!stream || fs::is_directory(list)) {
-    fail(list.string() + ": expected a list file with a line `image label` a sample" +
-         (fs::exists(list) ? "" : ", found no such file"));
-  }
   std::vector<SamplePaths> samples;
-  const fs::path folder = list.parent_path();
-  int64_t number = 0;
-  for (std::string line; std::getline(stream, line);) {
-    ++number;
-    line = trimmed(line);
-    if (line.empty()) continue;
-    const auto [image, label] = split(line);
-    if (label.empty()) {
-      fail(list.string() + ", line " + std::to_string(number) +
-           ": expected `image label`, with a tab between them if names have spaces, found '" +
-           line + "'");
-    }
-    samples.push_back({folder / image, folder / label});
+  for (const ListedImage& listed : read_image_list(list)) {
+    samples.push_back({listed.image, label_path(list, listed)});
   }
-  if (samples.empty()) fail(list.string() + ": the list is empty");
   return samples;
 }
 

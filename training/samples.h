@@ -1,7 +1,6 @@
 // The images that a model is trained on, and what is said about them.
 //
-// Segmentation: a list file with a line `image label` a sample, both relative to the list's folder
-// (a tab between them where names have spaces). Labels are rasters of class indices.
+// Segmentation: a list of images and label maps (image_list.h), which are rasters of class indices.
 //
 //   LabelledImages images(read_sample_list("camvid/train.lst"), {11, 255}, int64_t{1} << 30);
 //   LabelledImage sample = images.read(7);      // decoded once; kept while there is room
@@ -30,7 +29,8 @@ std::vector<SamplePaths> read_sample_list(const std::filesystem::path& list);
 
 struct LabelRules {
   int classes = 0;
-  int ignore = 255;  // what pixels without a class are labelled with; no class
+  int ignore = 255;          // what pixels without a class are labelled with; no class
+  bool reduce_zero = false;  // files count classes from 1 and have 0 for none (label_metrics.h)
 };
 
 struct LabelledImage {

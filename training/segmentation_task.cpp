@@ -18,7 +18,7 @@ LabelRules rules_of(const SegmentationOptions& options) {
                                        ": is one of the " + std::to_string(options.palette.size()) +
                                        " classes");
   }
-  return {options.palette.size(), options.ignore_label};
+  return {options.palette.size(), options.ignore_label, options.reduce_zero_label};
 }
 
 torch::Tensor normalised(const cv::Mat& bgr) {

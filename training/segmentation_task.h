@@ -23,6 +23,7 @@ struct SegmentationOptions {
   Palette palette;
   AugmentOptions augment;
   int ignore_label = 255;
+  bool reduce_zero_label = false;  // files count classes from 1, and 0 is none
   double auxiliary_weight = 0.4;
   bool balance_classes = false;            // see balanced_weights(): reads all labels first
   bool whole = false;                      // validation: the image at once, or in windows

@@ -34,8 +34,8 @@ bool starts_with(const std::string& text, const std::string& start) {
 // "hornet: MODEL, loaded N/N tensors, DEVICE"
 bool is_model_line(const std::string& line) { return line.find(", loaded ") != std::string::npos; }
 bool is_progress(const std::string& line) {
-  return starts_with(line, "detect ") || starts_with(line, "segment ") ||
-         starts_with(line, "train ");
+  return starts_with(line, "detect ") || starts_with(line, "eval ") ||
+         starts_with(line, "segment ") || starts_with(line, "train ");
 }
 
 // Settings for small models on the CPU, where the environment has none of its own: threads that

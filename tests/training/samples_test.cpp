@@ -16,35 +16,10 @@ using testing::kSceneIgnore;
 
 class Samples : public TemporaryFolder {
  protected:
-  std::string list_error(const std::string& text) {
-    write_file(path("list.txt"), text);
-    return testing::error_of([&] { read_sample_list(path("list.txt")); }, ErrorCode::kInput);
-  }
-
   std::string sample_error(const LabelledImages& images, size_t index) {
     return testing::error_of([&] { images.read(index); }, ErrorCode::kInput);
   }
 };
-
-TEST_F(Samples, ListsArePairsRelativeToTheirFolder) {
-  write_file(path("list.txt"), "a.jpg labels/a.png\r\n\n my b.jpg\tb labels.png\n");
-  const auto samples = read_sample_list(path("list.txt"));
-  ASSERT_EQ(samples.size(), 2);
-  EXPECT_EQ(samples[0].image, path("a.jpg"));
-  EXPECT_EQ(samples[0].label, path("labels/a.png"));
-  EXPECT_EQ(samples[1].image, path("my b.jpg"));
-  EXPECT_EQ(samples[1].label, path("b labels.png"));
-}
-
-TEST_F(Samples, BadListsAreNamedWithTheLine) {
-  expect_contains(list_error("a.jpg a.png\nb.jpg\n"), "line 2");
-  expect_contains(list_error("a b c\n"), "a b c");
-  expect_contains(list_error("\n"), "empty");
-  expect_contains(testing::error_of([&] { read_sample_list(path("")); }, ErrorCode::kInput),
-                  "expected a list file");
-  expect_contains(testing::error_of([&] { read_sample_list(path("none")); }, ErrorCode::kInput),
-                  "no such file");
-}
 
 TEST_F(Samples, AreReadOnceWhileThereIsRoom) {
   const auto list = read_sample_list(testing::write_scenes(path(""), 2, {40, 32}));
@@ -72,6 +47,16 @@ TEST_F(Samples, LabelsMustBeClassesOfTheImagesPixels) {
   expect_contains(sample_error(images, 2), "2.png");
   cv::imwrite(path("0_labels.png").string(), cv::Mat(32, 40, CV_16UC1, cv::Scalar(300)));
   EXPECT_EQ(LabelledImages(list, {301, 9999}, 0).read(0).labels.at<uint16_t>(3, 3), 300);
+}
+
+TEST_F(Samples, LabelsMayCountFromOne) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 1, {40, 32}));
+  const LabelledImages images(list, {9, 255, /*reduce_zero=*/true}, 0);
+  const cv::Mat labels = images.read(0).labels,
+                stored = testing::scene_with_labels({40, 32}, 0).labels;
+  EXPECT_EQ(cv::countNonZero(labels == 255), cv::countNonZero(stored == 0));
+  EXPECT_EQ(cv::countNonZero(labels == 0), cv::countNonZero(stored == 1));
+  EXPECT_EQ(cv::countNonZero(labels == 8), cv::countNonZero(stored == 9));
 }
 
 TEST(BalancedWeights, AreThoseOfENetWithAMeanOfOne) {
