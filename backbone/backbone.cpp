@@ -15,8 +15,10 @@ struct Registry {
   std::map<std::string, BackboneFactory> factories;
 
   Registry() {
-    for (const std::string& name : hornet_variant_names()) {
-      factories[name] = [name] { return std::make_shared<HorNetImpl>(hornet_variant(name)); };
+    for (const auto& names : {hornet_variant_names(), hornet_small_variant_names()}) {
+      for (const std::string& name : names) {
+        factories[name] = [name] { return std::make_shared<HorNetImpl>(hornet_variant(name)); };
+      }
     }
     for (const std::string& name : resnet_variant_names()) {
       factories[name] = [name] { return std::make_shared<ResNetImpl>(resnet_variant(name)); };

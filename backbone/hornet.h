@@ -54,12 +54,14 @@ struct HorNetOptions {
 // The filters of the GF variants were trained at different sizes for the three tasks.
 enum class FilterUse { kClassification, kDetection, kSegmentation };
 
-// A row of the table of published variants: hornet_{tiny,small,base,large}_{7x7,gf},
-// hornet_{base,large}_gf_img384. Error(kUsage) lists the rows.
+// A row of the table of variants: the published hornet_{tiny,small,base,large}_{7x7,gf} and
+// hornet_{base,large}_gf_img384, and hornet_{nano,pico}_{7x7,gf}, small ones of ours to train and
+// run on CPUs (up to 8 and 3 million parameters). Error(kUsage) lists the rows.
 HorNetOptions hornet_variant(const std::string& name, FilterUse use = FilterUse::kClassification);
-std::vector<std::string> hornet_variant_names();
+std::vector<std::string> hornet_variant_names();        // the published ones
+std::vector<std::string> hornet_small_variant_names();  // ours
 
-// The published name of an architecture ("hornet_tiny_gf"), or "" if it is none of them.
+// The name of an architecture in the table ("hornet_tiny_gf"), or "" if it is none of them.
 std::string variant_name(const HorNetOptions& options, FilterUse use);
 
 // Side of the square images that a classification model was trained on: 16 pixels for each row of

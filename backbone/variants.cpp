@@ -6,6 +6,9 @@
 namespace hornet {
 namespace {
 
+using Depths = std::array<int64_t, 4>;
+constexpr Depths kPublishedDepths = {2, 3, 18, 2};
+
 // Sizes of the learned filters in stages 2 and 3; {0, 0} stands for a 7x7 convolution.
 using Filters = std::array<FilterSize, 2>;
 constexpr Filters kNone = {{{0, 0}, {0, 0}}};
@@ -16,9 +19,10 @@ struct Variant {
   const char* name;
   int64_t base_dim;
   Filters classification, detection, segmentation;
+  Depths depths = kPublishedDepths;
 };
 
-// Published variants. Depths 2, 3, 18, 2 and orders 2, 3, 4, 5 are common to all of them.
+// The published variants, and small ones of ours. Orders 2, 3, 4, 5 are common to all of them.
 constexpr Variant kVariants[] = {
     {"hornet_tiny_7x7", 64, kNone, kNone, kNone},
     {"hornet_tiny_gf", 64, k224, k224, k384},
@@ -30,7 +34,13 @@ constexpr Variant kVariants[] = {
     {"hornet_large_7x7", 192, kNone, kNone, kNone},
     {"hornet_large_gf", 192, k224, k384, k384},
     {"hornet_large_gf_img384", 192, k384, k384, k384},
+    {"hornet_nano_7x7", 48, kNone, kNone, kNone, {2, 2, 7, 2}},
+    {"hornet_nano_gf", 48, k224, k224, k224, {2, 2, 7, 2}},
+    {"hornet_pico_7x7", 32, kNone, kNone, kNone, {2, 2, 5, 2}},
+    {"hornet_pico_gf", 32, k224, k224, k224, {2, 2, 5, 2}},
 };
+
+bool is_published(const Variant& variant) { return variant.depths == kPublishedDepths; }
 
 const Filters& filters_for(const Variant& variant, FilterUse use) {
   switch (use) {
@@ -47,6 +57,7 @@ const Filters& filters_for(const Variant& variant, FilterUse use) {
 HorNetOptions to_options(const Variant& variant, FilterUse use) {
   HorNetOptions options;
   options.base_dim = variant.base_dim;
+  for (size_t i = 0; i < variant.depths.size(); ++i) options.stages[i].depth = variant.depths[i];
   const Filters& filters = filters_for(variant, use);
   for (size_t i = 0; i < filters.size(); ++i) {
     if (filters[i].h > 0) options.stages[i + 2].global_filter = filters[i];
@@ -78,7 +89,17 @@ HorNetOptions hornet_variant(const std::string& name, FilterUse use) {
 
 std::vector<std::string> hornet_variant_names() {
   std::vector<std::string> names;
-  for (const Variant& variant : kVariants) names.emplace_back(variant.name);
+  for (const Variant& variant : kVariants) {
+    if (is_published(variant)) names.emplace_back(variant.name);
+  }
+  return names;
+}
+
+std::vector<std::string> hornet_small_variant_names() {
+  std::vector<std::string> names;
+  for (const Variant& variant : kVariants) {
+    if (!is_published(variant)) names.emplace_back(variant.name);
+  }
   return names;
 }
 

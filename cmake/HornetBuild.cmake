@@ -24,7 +24,7 @@ endif()
 # `#include <hornet/backbone/hornet.h>` in the build tree as after installation.
 set(HORNET_INCLUDE_DIR "${CMAKE_BINARY_DIR}/include")
 file(MAKE_DIRECTORY "${HORNET_INCLUDE_DIR}/hornet")
-foreach(_folder backbone necks heads pipelines interop)
+foreach(_folder backbone necks heads pipelines training interop)
   file(CREATE_LINK "${PROJECT_SOURCE_DIR}/${_folder}" "${HORNET_INCLUDE_DIR}/hornet/${_folder}" SYMBOLIC)
 endforeach()
 

@@ -11,5 +11,6 @@ int run_export(int argc, char** argv);
 int run_forward(int argc, char** argv);
 int run_info(int argc, char** argv);
 int run_segment(int argc, char** argv);
+int run_train(int argc, char** argv);
 
 }  // namespace hornet::cli

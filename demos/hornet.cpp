@@ -37,6 +37,8 @@ constexpr Subcommand kSubcommands[] = {
      hornet::cli::run_info, false},
     {"segment", "give every pixel of images and rasters of any size its class",
      hornet::cli::run_segment, true},
+    {"train", "train a model on images of your own, from nothing or from a checkpoint",
+     hornet::cli::run_train, true},
 };
 
 // OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
@@ -61,7 +63,7 @@ void print_help(std::ostream& out) {
   out << "\n`hornet COMMAND --help` lists a command's options, with examples.\n";
 }
 
-// "bench, detect, ... or segment".
+// "bench, detect, ... or train".
 std::string command_names() {
   constexpr size_t kCount = std::size(kSubcommands);
   std::string names;

@@ -7,8 +7,10 @@ namespace hornet::cli {
 void add_segmentor_options(po::options_description& options) {
   auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
   auto number = [](const char* name) { return po::value<int>()->value_name(name); };
-  options.add_options()("mode", text("MODE")->default_value("slide"),
-                        "slide: in windows; whole: the image at once, in memory")(
+  options.add_options()("mode", text("MODE"),
+                        "slide: in windows; whole: the image at once, in memory; by default, and "
+                        "without --tile, --stride, --size and --blend hann, what the checkpoint "
+                        "says, or slide")(
       "tile", number("N"), "window size; by default what the model was trained with")(
       "stride", number("N"), "window step; by default the model's, or 2/3 of another --tile")(
       "blend", text("HOW")->default_value("mean"),
@@ -24,14 +26,17 @@ void add_segmentor_options(po::options_description& options) {
 
 SegmentorOptions segmentor_options(const po::variables_map& values) {
   SegmentorOptions options;
-  const std::string mode = values["mode"].as<std::string>();
-  if (mode != "whole" && mode != "slide") {
-    throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
+  if (values.count("mode")) {
+    const std::string mode = values["mode"].as<std::string>();
+    if (mode != "whole" && mode != "slide") {
+      throw Error(ErrorCode::kUsage, "--mode " + mode + ": expected whole or slide");
+    }
+    options.whole = mode == "whole";
   }
-  options.whole = mode == "whole";
+  const bool whole = options.whole.value_or(false);
   for (const char* name : {"tile", "stride"}) {
     if (!values.count(name)) continue;
-    if (options.whole) {
+    if (whole) {
       throw Error(ErrorCode::kUsage, "--" + std::string(name) + ": goes with --mode slide");
     }
     check_range(values, name, 1, 65536);
@@ -39,7 +44,7 @@ SegmentorOptions segmentor_options(const po::variables_map& values) {
   }
   if (values.count("size")) options.size = parse_size(values["size"].as<std::string>(), "--size");
   options.blend = parse_blend(values["blend"].as<std::string>());
-  if (options.blend != Blend::kMean && (options.whole || options.size)) {
+  if (options.blend != Blend::kMean && (whole || options.size)) {
     throw Error(ErrorCode::kUsage, "--blend hann: goes with --mode slide and without --size");
   }
   options.tta = values["tta"].as<bool>();

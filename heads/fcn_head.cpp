@@ -12,7 +12,8 @@ FcnHeadImpl::FcnHeadImpl(const FcnHeadOptions& options_) : options(options_) {
 }
 
 torch::Tensor FcnHeadImpl::forward(const torch::Tensor& x) {
-  return conv_seg->forward(convs[0]->as<ConvModule>()->forward(x));
+  const torch::Tensor features = convs[0]->as<ConvModule>()->forward(x);
+  return conv_seg->forward(torch::feature_dropout(features, options.dropout(), is_training()));
 }
 
 }  // namespace hornet

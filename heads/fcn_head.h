@@ -13,6 +13,7 @@ struct FcnHeadOptions {
   TORCH_ARG(int64_t, in_channels);
   TORCH_ARG(int64_t, channels) = 256;
   TORCH_ARG(int64_t, num_classes) = 150;
+  TORCH_ARG(double, dropout) = 0;  // of whole maps before the classifier, in training
 };
 
 class FcnHeadImpl : public torch::nn::Module {

@@ -24,6 +24,9 @@ constexpr Family kFamilies[] = {
     {"horfpn_gf_upernet_", Task::kSegmentation, false, FusionConv::kGnConvGlobalFilter},
 };
 
+// Backbones below this width have heads of twice their width, not the published ones' 512.
+constexpr int64_t kNarrowestPublished = 64;
+
 constexpr int64_t kImageNetClasses = 1000, kCocoClasses = 80, kAdeClasses = 150;
 
 Architecture detector_architecture(const Family& family, const HorNetOptions& backbone) {
@@ -45,6 +48,10 @@ Architecture segmentor_architecture(const Family& family, const HorNetOptions& b
   out.segmentor = UperNetOptions(feature_info(backbone));
   out.segmentor->num_classes(kAdeClasses);
   out.segmentor->decode.fusion(family.fusion);
+  if (backbone.base_dim < kNarrowestPublished) {
+    out.segmentor->decode.channels(2 * backbone.base_dim);
+    out.segmentor->auxiliary->channels(2 * backbone.base_dim);
+  }
   return out;
 }
 

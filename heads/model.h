@@ -49,7 +49,7 @@ std::string architecture_name(const Architecture& architecture);
 
 // The authors' published models by name, e.g. "hornet_tiny_gf",
 // "horfpn_gf_mask_rcnn_hornet_small_7x7", "upernet_hornet_large_gf": with 1000, 80 and 150 classes.
-// Error(kUsage) for other names.
+// The small variants' names stand for models with narrower heads. Error(kUsage) for other names.
 Architecture official_architecture(const std::string& name);
 std::vector<std::string> official_names();
 

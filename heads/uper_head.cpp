@@ -108,7 +108,8 @@ torch::Tensor UperHeadImpl::forward(const Features& inputs, const Tap& tap) {
   for (size_t i = 0; i + 1 < laterals.size(); ++i) {
     laterals[i] = fpn_convs[i]->as<ConvModule>()->forward(laterals[i]);
   }
-  return conv_seg->forward(fuse(laterals));
+  const torch::Tensor fused = fuse(laterals);
+  return conv_seg->forward(torch::feature_dropout(fused, options.dropout(), is_training()));
 }
 
 }  // namespace hornet

@@ -25,6 +25,7 @@ struct UperHeadOptions {
   TORCH_ARG(std::vector<int64_t>, pool_scales) = (std::vector<int64_t>{1, 2, 3, 6});
   TORCH_ARG(FusionConv, fusion) = FusionConv::kConv3x3;
   TORCH_ARG(FilterSize, filter_size) = (FilterSize{32, 17});  // for kGnConvGlobalFilter
+  TORCH_ARG(double, dropout) = 0;  // of whole maps before the classifier, in training
 };
 
 class UperHeadImpl : public torch::nn::Module, public Preparable {

@@ -1,4 +1,5 @@
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/model_defaults.h>
 
 #include <regex>
 
@@ -152,13 +153,18 @@ SlideOptions official_slide(const LoadedModel& model) {
   SlideOptions slide;
   const auto* hornet = std::get_if<HorNetOptions>(&model.architecture.backbone);
   if (hornet && hornet->base_dim >= 192) slide = {640, 426};
+  const auto usable = [](const SlideOptions& o) {
+    return o.tile >= 32 && o.stride >= 1 && o.stride <= o.tile;
+  };
+  const SegmentDefaults own = segment_defaults(model.meta);
+  const SlideOptions said = {own.tile.value_or(0), own.stride.value_or(own.tile.value_or(0))};
+  if (usable(said)) return said;
   const auto config = model.meta.entries.find("config");
   if (config == model.meta.entries.end()) return slide;
   const std::string nearby = around_slide_mode(config->second);
   const SlideOptions trained = {first_of_pair(nearby, "crop_size"),
                                 first_of_pair(nearby, "stride")};
-  const bool usable = trained.tile >= 32 && trained.stride >= 1 && trained.stride <= trained.tile;
-  return usable ? trained : slide;
+  return usable(trained) ? trained : slide;
 }
 
 PreprocessOptions official_preprocess(const LoadedModel& model) {

@@ -40,8 +40,8 @@ NamedTensors forward_stages(LoadedModel& model, const ForwardInput& input,
 // Official preprocessing of a BGR image for the model's task.
 ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options);
 
-// The windows that the model was trained with: what its checkpoint's configuration says, else the
-// authors' (640/426 for HorNet-L, 512/341 for the others).
+// The windows that the model was trained with: what its checkpoint's metadata (model_defaults.h) or
+// configuration says, else the authors' (640/426 for HorNet-L, 512/341 for the others).
 SlideOptions official_slide(const LoadedModel& model);
 
 // The official preprocessing for the model's task.

@@ -14,7 +14,6 @@ namespace hornet {
 namespace {
 
 constexpr double kBarInterval = 0.1;
-constexpr double kLineInterval = 5;
 constexpr int kMaxBarWidth = 40;
 constexpr int kMinBarWidth = 5;
 constexpr const char* kClearLine = "\r\x1b[K";
@@ -43,7 +42,7 @@ std::string rate_text(double per_second) {
 // "265/795 frames  33%  12.4/s  43 s left", or as much of it as is known.
 std::string state_text(const ProgressOptions& options, int64_t done, double seconds,
                        bool finished) {
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  const double rate = seconds > 0 ? static_cast<double>(done - options.first) / seconds : 0;
   std::string text = std::to_string(done);
   if (options.total) text += "/" + std::to_string(*options.total);
   text += " " + options.unit;
@@ -96,7 +95,8 @@ Progress::Progress(ProgressOptions options, ProgressOutput output)
       output_(std::move(output)),
       draws_bar_(options_.mode == ProgressMode::kAuto && output_.is_terminal),
       began_(output_.seconds()),
-      shown_at_(began_) {}
+      shown_at_(began_),
+      done_(options_.first) {}
 
 Progress::~Progress() { finish(); }
 
@@ -112,6 +112,11 @@ void Progress::advance(int64_t step) {
   show_if_due();
 }
 
+void Progress::describe(const std::string& text) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  description_ = text;
+}
+
 void Progress::note(const std::string& line) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (bar_is_visible_) *output_.stream << kClearLine;
@@ -124,7 +129,7 @@ void Progress::finish() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (finished_) return;
   finished_ = true;
-  if (options_.mode == ProgressMode::kNone || done_ == 0) return;
+  if (options_.mode == ProgressMode::kNone || done_ == options_.first) return;
   show();
   if (draws_bar_) *output_.stream << '\n';
   bar_is_visible_ = false;
@@ -134,14 +139,15 @@ void Progress::finish() {
 void Progress::show_if_due() {
   if (finished_ || options_.mode == ProgressMode::kNone) return;
   const double now = output_.seconds();
-  if (now - shown_at_ < (draws_bar_ ? kBarInterval : kLineInterval)) return;
+  if (now - shown_at_ < (draws_bar_ ? kBarInterval : options_.line_interval)) return;
   shown_at_ = now;
   show();
 }
 
 void Progress::show() {
   const std::string label = options_.label.empty() ? "" : options_.label + " ";
-  const std::string state = state_text(options_, done_, output_.seconds() - began_, finished_);
+  std::string state = state_text(options_, done_, output_.seconds() - began_, finished_);
+  if (!description_.empty()) state += "  " + description_;
   if (!draws_bar_) {
     *output_.stream << label << state << std::endl;
     return;

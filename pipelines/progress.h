@@ -32,6 +32,8 @@ struct ProgressOptions {
   std::string label;
   std::optional<int64_t> total;
   std::string unit = "frames";
+  int64_t first = 0;         // how much was done before: the rate does not count it
+  double line_interval = 5;  // seconds between plain lines
 };
 
 // Where the progress goes, and the clock it goes by.
@@ -54,6 +56,9 @@ class Progress {
   void update(int64_t done);
   void advance(int64_t step = 1);
 
+  // What follows the time left from now on: "loss 0.43".
+  void describe(const std::string& text);
+
   // Prints a line of its own, above the bar if there is one. Works in every mode.
   void note(const std::string& line);
 
@@ -71,6 +76,7 @@ class Progress {
   std::mutex mutex_;
   double shown_at_;
   int64_t done_ = 0;
+  std::string description_;
   bool bar_is_visible_ = false;
   bool finished_ = false;
 };

@@ -106,9 +106,9 @@ std::optional<int64_t> Runtime::peak_device_bytes() const {
       .peak;
 }
 
-void Runtime::guarded(const std::function<void()>& body) const {
+void Runtime::guarded(Gradients gradients, const std::function<void()>& body) const {
   translate_errors([&] {
-    const torch::InferenceMode inference;
+    const torch::InferenceMode inference(gradients == Gradients::kOff);
     if (!reduced_) return body();
     const AutocastScope autocast(device_.type(), *reduced_);
     body();

@@ -6,7 +6,7 @@
 //
 // run() turns gradients off, switches reduced precision on if it was asked for (convolutions and
 // matrix products in bf16 or fp16, everything else, the Fourier transforms too, in float32), and
-// reports running out of memory as hornet::Error(kDevice).
+// reports running out of memory as hornet::Error(kDevice). run_with_gradients() leaves them on.
 #pragma once
 
 #include <hornet/pipelines/runtime_options.h>
@@ -37,12 +37,20 @@ class Runtime {
   template <typename Function>
   auto run(Function&& function) const {
     decltype(function()) result;
-    guarded([&] { result = function(); });
+    guarded(Gradients::kOff, [&] { result = function(); });
+    return result;
+  }
+
+  template <typename Function>
+  auto run_with_gradients(Function&& function) const {
+    decltype(function()) result;
+    guarded(Gradients::kOn, [&] { result = function(); });
     return result;
   }
 
  private:
-  void guarded(const std::function<void()>& body) const;
+  enum class Gradients { kOff, kOn };
+  void guarded(Gradients gradients, const std::function<void()>& body) const;
 
   torch::Device device_;
   std::string dtype_name_;

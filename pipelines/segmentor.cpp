@@ -1,6 +1,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/heads/ops/logits_band.h>
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/segmentor.h>
 
 #include <algorithm>
@@ -26,6 +27,16 @@ std::vector<cv::Vec3b> colors_of(const weights::Metadata& meta, int64_t classes)
   if (static_cast<int64_t>(meta.palette.size()) != classes) return colors;
   for (const auto& [red, green, blue] : meta.palette) colors.emplace_back(blue, green, red);
   return colors;
+}
+
+SegmentorOptions with_defaults(SegmentorOptions options, const weights::Metadata& meta) {
+  const bool asked = options.whole || options.size || options.tile || options.stride ||
+                     options.blend != Blend::kMean;
+  if (asked) return options;
+  const SegmentDefaults defaults = segment_defaults(meta);
+  options.whole = defaults.whole;
+  options.size = defaults.size;
+  return options;
 }
 
 SlideOptions slide_of(const LoadedModel& model, const SegmentorOptions& options) {
@@ -70,6 +81,7 @@ Segmentor::Segmentor(const std::filesystem::path& checkpoint, const RuntimeOptio
   model_ = *model;
   architecture_ = loaded.architecture;
   load_report_ = loaded.report;
+  options_ = with_defaults(options, loaded.meta);
   slide_ = slide_of(loaded, options);
   palette_ = Palette::make(options.palette, static_cast<int>(architecture_.num_classes),
                            loaded.meta.classes, colors_of(loaded.meta, architecture_.num_classes));
@@ -149,9 +161,10 @@ torch::Tensor Segmentor::whole_scores(const cv::Mat& bgr) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       const torch::Tensor images = inputs[i].to(runtime_.device());
       const torch::Tensor at_input_size =
-          options_.whole ? resize_bilinear(model_->forward(images).to(torch::kFloat32),
-                                           images.size(2), images.size(3))
-                         : model_->slide(images, slide_);
+          options_.whole.value_or(false)
+              ? resize_bilinear(model_->forward(images).to(torch::kFloat32), images.size(2),
+                                images.size(3))
+              : model_->slide(images, slide_);
       const torch::Tensor logits = resize_bilinear(at_input_size, bgr.rows, bgr.cols)[0];
       if (!options_.tta) return logits;
       const torch::Tensor probabilities = logits.softmax(0);

@@ -12,7 +12,9 @@
 // image as a whole instead, in memory: `whole`; `size`, the official test pipeline, which scales
 // the image into a box first and the logits back; and both. Multi-scale and flip testing (`tta`)
 // averages the probabilities of six scales and their mirror images: of the whole image, as the
-// authors do, if it is taken as a whole, else of each window.
+// authors do, if it is taken as a whole, else of each window. A checkpoint may say how it wants to
+// be used (model_defaults.h): that holds where none of `whole`, `size`, `tile`, `stride` and hann
+// blending is asked for.
 //
 // An object belongs to one thread at a time. Errors are hornet::Error: kWeights for a checkpoint of
 // another task, kDevice for no memory, kInput for an image that is too small (32 pixels a side) or,
@@ -33,7 +35,7 @@
 namespace hornet {
 
 struct SegmentorOptions {
-  bool whole = false;
+  std::optional<bool> whole;      // by default what the model says, or windows
   std::optional<cv::Size> size;   // scale the image into this box first
   std::optional<int64_t> tile;    // windows; by default what the model was trained with
   std::optional<int64_t> stride;  // by default the model's, or two thirds of another `tile`
@@ -70,7 +72,7 @@ class Segmentor {
   const weights::LoadReport& load_report() const { return load_report_; }
   const SlideOptions& slide() const { return slide_; }
   const SegmentorOptions& options() const { return options_; }
-  bool takes_whole_images() const { return options_.whole || options_.size; }
+  bool takes_whole_images() const { return options_.whole.value_or(false) || options_.size; }
 
  private:
   WindowModel window_model();

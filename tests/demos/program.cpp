@@ -34,8 +34,9 @@ bool starts_with(const std::string& text, const std::string& start) {
 // "hornet: MODEL, loaded N/N tensors, DEVICE"
 bool is_model_line(const std::string& line) { return line.find(", loaded ") != std::string::npos; }
 bool is_progress(const std::string& line) {
-  return starts_with(line, "bench ") || starts_with(line, "detect ") ||
-         starts_with(line, "eval ") || starts_with(line, "segment ");
+  const std::vector<std::string> verbs = {"bench ", "detect ", "eval ", "segment ", "train "};
+  return std::any_of(verbs.begin(), verbs.end(),
+                     [&](const std::string& verb) { return starts_with(line, verb); });
 }
 
 // Settings for small models on the CPU, where the environment has none of its own: threads that

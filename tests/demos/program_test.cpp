@@ -14,7 +14,8 @@ TEST(Program, PrintsItsHelpOnStdout) {
   const auto outcomes = run_all({{"--help"}, {"help"}});
   for (const Outcome& outcome : outcomes) {
     expect_clean(outcome);
-    for (const char* command : {"bench", "detect", "eval", "export", "forward", "info"}) {
+    for (const char* command :
+         {"bench", "detect", "eval", "export", "forward", "info", "segment", "train"}) {
       EXPECT_TRUE(has(outcome.out, std::string("\n  ") + command)) << outcome.out;
     }
     EXPECT_EQ(outcome.err, "");
@@ -29,7 +30,8 @@ TEST(Program, PrintsItsVersion) {
 }
 
 TEST(Program, EachCommandHasHelpWithExamples) {
-  const Arguments commands = {"bench", "detect", "eval", "export", "forward", "info"};
+  const Arguments commands = {"bench",   "detect", "eval",    "export",
+                              "forward", "info",   "segment", "train"};
   std::vector<Arguments> lines;
   for (const std::string& command : commands) lines.push_back({command, "--help"});
   const auto outcomes = run_all(lines);
@@ -61,8 +63,9 @@ TEST(Program, RefusesCommandLinesThatAreIncomplete) {
   const Arguments detect = {"detect", "--weights", "w.pth", "--input", "in.avi"};
   const Arguments forward = {"forward", "--weights", "w.pth", "--output", "o.safetensors"};
   expect_refused({
-      {{}, {"no command", "bench, detect, eval, export, forward, info or segment", "--help"}},
-      {{"detcet"}, {"'detcet'", "bench, detect, eval, export, forward, info or segment"}},
+      {{},
+       {"no command", "bench, detect, eval, export, forward, info, segment or train", "--help"}},
+      {{"detcet"}, {"'detcet'", "bench, detect, eval, export, forward, info, segment or train"}},
       {{"detect"}, {"--input", "required", "hornet detect --help"}},
       {{"detect", "--weights"}, {"--weights", "missing"}},
       {detect, {"--output", "--json"}},

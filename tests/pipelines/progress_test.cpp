@@ -119,6 +119,21 @@ TEST(Progress, NotesStandAboveTheBar) {
   EXPECT_EQ(terminal.take(), "\r\x1b[Ka warning\n" + bar);
 }
 
+TEST(Progress, OfAResumedRunTellsTheRateOfItsOwnPart) {
+  Screen log(/*is_terminal=*/false);
+  Progress progress({ProgressMode::kPlain, "train", 1000, "iterations", 900, 30}, log.output);
+  log.now = 120;
+  progress.update(940);
+  EXPECT_EQ(log.take(), "");
+  progress.describe("loss 0.5");
+  log.now = 130;
+  progress.update(960);
+  EXPECT_EQ(log.take(), "train 960/1000 iterations  96%  2.00/s  20 s left  loss 0.5\n");
+  Progress idle({ProgressMode::kPlain, "train", 1000, "iterations", 1000, 30}, log.output);
+  idle.finish();
+  EXPECT_EQ(log.take(), "");
+}
+
 TEST(Progress, CountsFromManyThreads) {
   Screen log(/*is_terminal=*/false);
   Progress progress({ProgressMode::kPlain, "detect", 4000}, log.output);

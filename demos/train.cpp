@@ -1,0 +1,401 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/interrupt.h>
+#include <hornet/training/architecture.h>
+#include <hornet/training/classification_task.h>
+#include <hornet/training/initialise.h>
+#include <hornet/training/pretrained.h>
+#include <hornet/training/segmentation_task.h>
+#include <hornet/training/trainer.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "demos/cli.h"
+#include "demos/commands.h"
+
+namespace hornet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+po::typed_value<std::string>* text(const char* name) {
+  return po::value<std::string>()->value_name(name);
+}
+
+po::typed_value<std::string>* text(const char* name, const char* standard) {
+  return text(name)->default_value(standard);
+}
+
+po::typed_value<int>* number(int standard) {
+  return po::value<int>()->default_value(standard)->value_name("N");
+}
+
+po::typed_value<double>* real(double standard, const char* shown) {
+  return po::value<double>()->default_value(standard, shown)->value_name("X");
+}
+
+void add_what(po::options_description& options) {
+  options.add_options()("task", text("TASK")->required(), "segment or classify")(
+      "data", text("LIST")->required(),
+      "segment: file with a line `image label` a sample, relative to its folder; classify: folder "
+      "with a folder of images for every class")("validation", text("LIST"),
+                                                 "the same, of images that are never trained on")(
+      "output", text("FOLDER")->required(),
+      "where state.safetensors, model.safetensors, best.safetensors, losses.csv, metrics.csv and "
+      "curves.png go")("model", text("NAME", "hornet_pico_gf"),
+                       "variant (hornet_pico_gf, hornet_tiny_7x7, upernet_hornet_small_gf, ...), "
+                       "or a checkpoint to fine-tune")(
+      "pretrained", text("FILE"),
+      "checkpoint with weights to start from: whatever has the model's names, a backbone alone "
+      "too")("resume", po::bool_switch(),
+             "go on with the run in --output; give its other options again")(
+      "classes", text("NAMES"),
+      "segment: ade20k, cityscapes, camvid, a palette file, or a file with a name a line; by "
+      "default the checkpoint's")("ignore-label", number(255), "label of pixels without a class")(
+      "reduce-zero-label", po::bool_switch(),
+      "labels count classes from 1, and 0 is none, as ADE20K's")(
+      "width", po::value<int>()->value_name("N"), "channels of the first stage")(
+      "depths", text("A,B,C,D"), "blocks of the four stages")(
+      "head-channels", po::value<int>()->value_name("N"), "of UperNet")(
+      "initialisation", text("HOW", "fan-in"),
+      "fan-in: gnConv works from the start, for training from nothing; official: std 0.02");
+}
+
+void add_recipe(po::options_description& options) {
+  options.add_options()("iterations", number(20000), "steps of the whole run")(
+      "batch-size", number(8), "images a step")("lr", po::value<double>()->value_name("X"),
+                                                "by default 0.0001 with weights from a file, else "
+                                                "0.002")(
+      "rate-decay", text("HOW"),
+      "none, layer:0.7 or stage:0.9: lower rates "
+      "towards the stem; by default stage:0.9 "
+      "with weights from a file, else none")("weight-decay", real(0.05, "0.05"),
+                                             "not of norms and biases")(
+      "schedule", text("HOW", "poly"), "constant, poly, cosine or step")(
+      "hold", real(0, "0"), "share of the iterations before poly or cosine begin")(
+      "warmup", po::value<int>()->value_name("N"), "iterations; by default 5 %, at most 1500")(
+      "clip", real(1, "1"), "largest norm of the gradient; 0: any")("ema", real(0.998, "0.998"),
+                                                                    "of averaged weights; 0: none")(
+      "drop-path", real(0, "0"), "stochastic depth of the last block")(
+      "dropout", real(0.1, "0.1"), "before UperNet's classifiers")(
+      "class-weights", text("HOW", "none"), "segment: none or balanced, by frequency")(
+      "label-smoothing", real(0.1, "0.1"), "classify")("seed", number(1), "of all that is random");
+}
+
+void add_images(po::options_description& options) {
+  options.add_options()("crop", text("WxH"),
+                        "size of training images; by default 512x512, classify 224x224")(
+      "size", text("WxH"), "scale images into this box first, as `hornet segment` then does")(
+      "scale", text("LOW,HIGH", "0.5,2"), "segment: random scale")(
+      "no-flip", po::bool_switch(), "no mirror images")("no-colour", po::bool_switch(),
+                                                        "colours as they are")(
+      "mode", text("MODE", "slide"),
+      "segment: how the model will be used, and is validated: slide, in windows of the crop's "
+      "size, "
+      "or whole")("cache", text("SIZE", "1G"), "decoded images that are kept in memory")(
+      "threads", number(1), "batches prepared at the same time; 0: none ahead")(
+      "on-bad-sample", text("HOW", "error"),
+      "image or labels that cannot be read: error, or skip (and say so)");
+}
+
+Command command() {
+  Command command;
+  command.name = "train";
+  command.summary =
+      "Trains a model, from nothing or from a checkpoint. Ctrl-C saves; --resume goes on, and on\n"
+      "one thread (OMP_NUM_THREADS=1) ends with the same bits as a run without a break.";
+  command.usage = "hornet train --task TASK --data LIST --output FOLDER [options]";
+  command.examples =
+      "  hornet train --task segment --data camvid/train.lst --validation camvid/val.lst --classes "
+      "camvid --ignore-label 11 --class-weights balanced --crop 320 --mode whole --output street\n"
+      "  hornet train --task segment --data ade/train.lst --classes ade20k --reduce-zero-label "
+      "--model hornet_tiny_gf "
+      "--pretrained hornet_tiny_gf.pth --iterations 160000 --drop-path 0.4 --output tiny_gf\n"
+      "  hornet train --task segment --data mine.lst --classes names.txt --model "
+      "street/best.safetensors --output fine_tuned\n"
+      "  hornet train --task classify --data photos/train --validation photos/val --model "
+      "hornet_nano_7x7 --output nano";
+  add_what(command.options);
+  add_recipe(command.options);
+  add_images(command.options);
+  command.options.add_options()("validate-every", number(1000), "iterations")(
+      "save-every", real(300, "300"), "seconds")("export", text("TYPE", "fp16"),
+                                                 "of the models' weights: fp16 or fp32")(
+      "progress", text("MODE", "auto"), "auto, plain or none")("force", po::bool_switch(),
+                                                               "overwrite a run in --output");
+  add_runtime_options(command.options);
+  return command;
+}
+
+// "0.5,2" or "2,2,6,2" as `count` numbers above 0.
+std::vector<double> numbers(const po::variables_map& values, const char* option, size_t count) {
+  const std::string given = values[option].as<std::string>();
+  std::vector<double> out;
+  std::istringstream stream(given);
+  for (std::string item; std::getline(stream, item, ',');) {
+    char* end = nullptr;
+    out.push_back(std::strtod(item.c_str(), &end));
+    if (item.empty() || *end != '\0' || !(out.back() > 0 && out.back() <= 1000)) out.clear();
+    if (out.empty()) break;
+  }
+  if (out.size() == count) return out;
+  throw Error(ErrorCode::kUsage, "--" + std::string(option) + " " + given + ": expected " +
+                                     std::to_string(count) +
+                                     " numbers above 0 with commas between");
+}
+
+// One of several words.
+std::string choice(const po::variables_map& values, const char* option,
+                   const std::vector<std::string>& words) {
+  const std::string given = values[option].as<std::string>();
+  std::string expected;
+  for (const std::string& word : words) {
+    if (given == word) return given;
+    expected += (expected.empty() ? "" : " or ") + word;
+  }
+  throw Error(ErrorCode::kUsage,
+              "--" + std::string(option) + " " + given + ": expected " + expected);
+}
+
+void check_ranges(const po::variables_map& values) {
+  struct Range {
+    const char* option;
+    double low, high;
+  };
+  constexpr Range kRanges[] = {{"iterations", 1, 1e9},     {"batch-size", 1, 4096},
+                               {"weight-decay", 0, 1},     {"hold", 0, 1},
+                               {"clip", 0, 1e9},           {"ema", 0, 0.999999},
+                               {"drop-path", 0, 0.95},     {"dropout", 0, 0.95},
+                               {"threads", 0, 64},         {"seed", 0, 2147483647},
+                               {"save-every", 0, 1e9},     {"label-smoothing", 0, 0.99},
+                               {"validate-every", 0, 1e9}, {"ignore-label", 0, 65535}};
+  for (const Range& range : kRanges) check_range(values, range.option, range.low, range.high);
+  if (values.count("lr")) check_range(values, "lr", 1e-12, 1e3);
+  if (values.count("width")) check_range(values, "width", 1, 4096);
+  if (values.count("head-channels")) check_range(values, "head-channels", 1, 4096);
+  if (values.count("warmup")) check_range(values, "warmup", 0, 1e9);
+}
+
+ModelChanges model_changes(const po::variables_map& values) {
+  ModelChanges changes;
+  if (values.count("width")) changes.width = values["width"].as<int>();
+  if (values.count("head-channels")) changes.head_channels = values["head-channels"].as<int>();
+  if (values.count("depths")) {
+    const auto depths = numbers(values, "depths", 4);
+    changes.depths.emplace();
+    for (size_t i = 0; i < depths.size(); ++i) {
+      (*changes.depths)[i] = std::lround(depths[i]);
+      if (std::floor(depths[i]) != depths[i]) {
+        throw Error(ErrorCode::kUsage,
+                    "--depths: expected four whole numbers, for example 2,2,6,2");
+      }
+    }
+  }
+  changes.drop_path = values["drop-path"].as<double>();
+  changes.dropout = values["dropout"].as<double>();
+  return changes;
+}
+
+AugmentOptions augment_options(const po::variables_map& values, const char* crop) {
+  AugmentOptions options;
+  options.crop =
+      parse_size(values.count("crop") ? values["crop"].as<std::string>() : crop, "--crop");
+  if (values.count("size")) options.box = parse_size(values["size"].as<std::string>(), "--size");
+  const auto scale = numbers(values, "scale", 2);
+  if (scale[0] > scale[1]) {
+    throw Error(ErrorCode::kUsage, "--scale: expected LOW,HIGH with LOW up to HIGH");
+  }
+  options.min_scale = scale[0];
+  options.max_scale = scale[1];
+  options.flip = !values["no-flip"].as<bool>();
+  options.recolour = !values["no-colour"].as<bool>();
+  return options;
+}
+
+// The checkpoint that --model names, if it is one.
+std::optional<weights::File> model_file(const po::variables_map& values) {
+  const fs::path path = values["model"].as<std::string>();
+  if (!path.has_parent_path() && !path.has_extension() && !fs::is_regular_file(path)) return {};
+  return weights::read(path);
+}
+
+Palette palette_for(const po::variables_map& values, const std::optional<weights::File>& file) {
+  if (values.count("classes")) return read_classes(values["classes"].as<std::string>());
+  if (!file || file->meta.classes.empty()) {
+    throw Error(ErrorCode::kUsage,
+                "give --classes: ade20k, cityscapes, camvid, or a file with a name a line");
+  }
+  const auto classes = static_cast<int>(file->meta.classes.size());
+  std::vector<cv::Vec3b> colours;
+  for (const auto& [red, green, blue] : file->meta.palette) colours.emplace_back(blue, green, red);
+  if (static_cast<int>(colours.size()) != classes) colours.clear();
+  return Palette::make("", classes, file->meta.classes, colours);
+}
+
+std::unique_ptr<TrainingTask> make_segmentation(const po::variables_map& values,
+                                                const std::optional<weights::File>& file) {
+  SegmentationOptions options;
+  options.palette = palette_for(values, file);
+  ModelChanges changes = model_changes(values);
+  changes.classes = options.palette.size();
+  options.architecture =
+      file ? segmentation_architecture(*file, changes)
+           : segmentation_architecture(values["model"].as<std::string>(), changes);
+  options.augment = augment_options(values, "512");
+  options.ignore_label = values["ignore-label"].as<int>();
+  options.reduce_zero_label = values["reduce-zero-label"].as<bool>();
+  options.balance_classes = choice(values, "class-weights", {"none", "balanced"}) == "balanced";
+  options.whole = choice(values, "mode", {"slide", "whole"}) == "whole";
+  options.tile = std::max(options.augment.crop.width, options.augment.crop.height);
+  options.stride = options.tile * 2 / 3;
+  options.cache_bytes = parse_bytes(values["cache"].as<std::string>(), "--cache");
+  std::vector<SamplePaths> validation;
+  if (values.count("validation")) {
+    validation = read_sample_list(values["validation"].as<std::string>());
+  }
+  return std::make_unique<SegmentationTask>(read_sample_list(values["data"].as<std::string>()),
+                                            std::move(validation), options);
+}
+
+std::unique_ptr<TrainingTask> make_classification(const po::variables_map& values,
+                                                  const std::optional<weights::File>& file) {
+  const auto training = read_class_folders(values["data"].as<std::string>());
+  std::vector<ImageClass> validation;
+  if (values.count("validation")) {
+    validation = read_class_folders(values["validation"].as<std::string>());
+  }
+  ClassificationOptions options;
+  ModelChanges changes = model_changes(values);
+  changes.classes = static_cast<int64_t>(training.size());
+  options.architecture =
+      file ? classification_architecture(*file, changes)
+           : classification_architecture(values["model"].as<std::string>(), changes);
+  options.augment = augment_options(values, "224");
+  if (options.augment.crop.width != options.augment.crop.height) {
+    throw Error(ErrorCode::kUsage, "--crop: classifiers are trained on squares, for example 224");
+  }
+  options.label_smoothing = values["label-smoothing"].as<double>();
+  return std::make_unique<ClassificationTask>(training, validation, options);
+}
+
+// The recipe's own defaults depend on whether there are weights to start from.
+TrainerOptions trainer_options(const po::variables_map& values, bool from_weights) {
+  TrainerOptions options;
+  const int iterations = values["iterations"].as<int>();
+  options.output = values["output"].as<std::string>();
+  options.loader.batch_size = values["batch-size"].as<int>();
+  options.loader.seed = static_cast<uint64_t>(values["seed"].as<int>());
+  options.loader.threads = values["threads"].as<int>();
+  options.loader.skip_bad = choice(values, "on-bad-sample", {"error", "skip"}) == "skip";
+  options.learning_rate = values.count("lr") ? values["lr"].as<double>()
+                          : from_weights     ? 1e-4
+                                             : 2e-3;
+  options.rate_decay =
+      parse_rate_decay(values.count("rate-decay") ? values["rate-decay"].as<std::string>()
+                       : from_weights             ? "stage:0.9"
+                                                  : "none");
+  options.schedule.decay = parse_decay(values["schedule"].as<std::string>());
+  options.schedule.iterations = iterations;
+  options.schedule.hold = values["hold"].as<double>();
+  options.schedule.warmup =
+      values.count("warmup") ? values["warmup"].as<int>() : std::min(1500, iterations / 20);
+  options.adamw.weight_decay = values["weight-decay"].as<double>();
+  options.clip_norm = values["clip"].as<double>();
+  options.ema = values["ema"].as<double>();
+  options.runtime = runtime_options(values);
+  options.validate_every = values["validate-every"].as<int>();
+  options.save_every = values["save-every"].as<double>();
+  options.export_half = choice(values, "export", {"fp16", "fp32"}) == "fp16";
+  options.progress = parse_progress_mode(values["progress"].as<std::string>());
+  const nlohmann::ordered_json arguments = arguments_of(values);
+  for (const auto& [name, value] : arguments.items()) {
+    static const std::set<std::string> kFree = {"output",  "resume", "force",  "progress",
+                                                "threads", "cache",  "device", "save-every"};
+    if (kFree.count(name)) continue;
+    options.settings[name] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return options;
+}
+
+// Refuses to write over a run.
+void check_output(const po::variables_map& values) {
+  const fs::path state = fs::path(values["output"].as<std::string>()) / "state.safetensors";
+  const bool there = fs::exists(state), resumes = values["resume"].as<bool>();
+  if (resumes && !there) {
+    throw Error(ErrorCode::kUsage, "--resume: there is no " + state.string());
+  }
+  if (there && !resumes && !values["force"].as<bool>()) {
+    throw Error(ErrorCode::kOutput, state.string() +
+                                        ": exists; --resume goes on with that run, --force starts "
+                                        "a new one");
+  }
+  if (!there || resumes) return;
+  for (const char* name : {"state.safetensors", "model.safetensors", "best.safetensors",
+                           "losses.csv", "metrics.csv", "curves.png"}) {
+    fs::remove(state.parent_path() / name);
+  }
+}
+
+void load_weights(TrainingTask& task, const po::variables_map& values,
+                  const std::optional<weights::File>& model) {
+  torch::manual_seed(static_cast<uint64_t>(values["seed"].as<int>()));
+  initialise(task.model(), parse_initialisation(values["initialisation"].as<std::string>()));
+  const auto load = [&](const weights::File& file) {
+    std::istringstream report(file.path.string() + ": " +
+                              load_pretrained(task.model(), file).text());
+    for (std::string line; std::getline(report, line);) std::cerr << "hornet: " << line << '\n';
+  };
+  if (model) load(*model);
+  if (values.count("pretrained")) load(weights::read(values["pretrained"].as<std::string>()));
+}
+
+int64_t parameters_of(torch::nn::Module& model) {
+  int64_t count = 0;
+  for (const torch::Tensor& parameter : model.parameters()) count += parameter.numel();
+  return count;
+}
+
+// Every step takes and frees the same gigabytes. What is given back to the system comes again page
+// by page and zeroed, which was a fifth of the time; so it is kept.
+void keep_freed_memory() {
+#ifdef M_MMAP_MAX
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+#endif
+}
+
+}  // namespace
+
+int run_train(int argc, char** argv) {
+  const auto values = parse(command(), argc, argv);
+  if (!values) return 0;
+  keep_freed_memory();
+  choice(*values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
+  check_ranges(*values);
+  const std::string what = choice(*values, "task", {"segment", "classify"});
+  const std::optional<weights::File> model = model_file(*values);
+  const TrainerOptions options =
+      trainer_options(*values, model.has_value() || values->count("pretrained"));
+  check_output(*values);
+  const InterruptGuard guard;
+  const std::unique_ptr<TrainingTask> task =
+      what == "segment" ? make_segmentation(*values, model) : make_classification(*values, model);
+  if (!(*values)["resume"].as<bool>()) load_weights(*task, *values, model);
+  Trainer trainer(*task, options);
+  if ((*values)["resume"].as<bool>()) {
+    for (const std::string& change : trainer.resume())
+      std::cerr << "hornet: now " << change << '\n';
+  }
+  std::cerr << "hornet: training " << parameters_of(task->model()) << " parameters on "
+            << task->size() << " images, from iteration " << trainer.iteration() << " to "
+            << options.schedule.iterations << ", " << Runtime(options.runtime).device_name()
+            << '\n';
+  return trainer.run();
+}
+
+}  // namespace hornet::cli

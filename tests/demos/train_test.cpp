@@ -1,0 +1,147 @@
+// `hornet train`, and what it leaves for the other commands.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <opencv2/imgcodecs.hpp>
+#include <thread>
+
+#include "tests/demos/program.h"
+#include "tests/demos/rasters.h"
+#include "tests/demos/samples.h"
+#include "tests/pipelines/temporary_folder.h"
+
+namespace hornet::testing {
+namespace {
+
+class ProgramTrains : public TemporaryFolder {
+ protected:
+  ProgramTrains() {
+    std::ofstream list(path("list.txt"));
+    for (int i = 0; i < 3; ++i) {
+      const std::string name = std::to_string(i);
+      const cv::Mat image = scene({70, 60}, i);
+      cv::Mat labels;
+      cv::extractChannel(image, labels, 1);
+      write_image(path(name + ".png"), image);
+      write_image(path(name + "_labels.png"), labels / 128);
+      list << name << ".png " << name << "_labels.png\n";
+    }
+    std::ofstream(path("names.txt")) << "noise\ndisc\nnothing\n";
+  }
+
+  Arguments line(const std::string& output, const Arguments& more = {}) const {
+    return with({"train",
+                 "--task",
+                 "segment",
+                 "--data",
+                 path("list.txt"),
+                 "--classes",
+                 path("names.txt"),
+                 "--output",
+                 path(output),
+                 "--width",
+                 "16",
+                 "--depths",
+                 "1,1,1,1",
+                 "--head-channels",
+                 "8",
+                 "--crop",
+                 "64",
+                 "--batch-size",
+                 "2",
+                 "--iterations",
+                 "3"},
+                more);
+  }
+};
+
+TEST_F(ProgramTrains, AModelThatSegmentRuns) {
+  const Outcome outcome = run_hornet(
+      line("run", {"--validation", path("list.txt"), "--mode", "whole", "--size", "140x120"}));
+  expect_clean(outcome);
+  EXPECT_NE(outcome.err.find("train iteration 3: mIoU"), std::string::npos) << outcome.err;
+  EXPECT_EQ(names_in(path("run")),
+            (std::vector<std::string>{"best.safetensors", "curves.png", "metrics.csv",
+                                      "model.safetensors", "state.safetensors"}));
+  const std::string model = path("run/best.safetensors");
+  const Outcome info = run_hornet({"info", "--weights", model, "--json"});
+  expect_clean(info);
+  const auto facts = nlohmann::json::parse(info.out);
+  EXPECT_EQ(facts["model"], "upernet_hornet_dim16_1-1-1-1_gf_14x8_7x4");
+  EXPECT_EQ(facts["classes"], (std::vector<std::string>{"noise", "disc", "nothing"}));
+  expect_clean(run_hornet(
+      {"segment", "--weights", model, "--input", path("0.png"), "--output", path("labels.png")}));
+  EXPECT_EQ(read_raster(path("labels.png")).labels.size(), cv::Size(70, 60));
+  EXPECT_EQ(read_json(path("labels.classes.json"))["classes"][1]["name"], "disc");
+  EXPECT_EQ(read_json(path("run.json"))["counts"]["tiles"], 1);
+  // Trained on, with other classes.
+  const Outcome tuned =
+      run_hornet({"train", "--task", "segment", "--data", path("list.txt"), "--classes",
+                  path("names.txt"), "--output", path("tuned"), "--model", model, "--crop", "64",
+                  "--iterations", "1", "--batch-size", "1"});
+  expect_clean(tuned);
+  EXPECT_NE(tuned.err.find("tensors have pretrained weights"), std::string::npos) << tuned.err;
+}
+
+TEST_F(ProgramTrains, AfterAnInterruption) {
+  Arguments endless = line("run");
+  *std::find(endless.begin(), endless.end(), "3") = "1000000";
+  Program program(with(endless, {"--save-every", "0"}));
+  while (!program.has_ended() && !std::filesystem::exists(path("run/model.safetensors"))) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  program.send(SIGINT);
+  expect_clean(program.wait(), 130);
+  const std::string state = read_file(path("run/state.safetensors"));
+  expect_error(run_hornet(line("run")), 7, {"state.safetensors", "--resume", "--force"});
+  EXPECT_EQ(read_file(path("run/state.safetensors")), state);
+  const Outcome resumed = run_hornet(line("run", {"--resume", "--lr", "0.001"}));
+  expect_clean(resumed);
+  EXPECT_NE(resumed.err.find("now --lr 0.001 (before: not set)"), std::string::npos) << resumed.err;
+  expect_clean(run_hornet(line("run", {"--force"})));
+}
+
+TEST_F(ProgramTrains, RefusesInOneLine) {
+  write_file(path("broken.png"), "no image");
+  write_file(path("bad.txt"), "broken.png 0_labels.png\n0.png 0_labels.png\n");
+  const auto without = [&](Arguments arguments, const std::string& option) {
+    const auto at = std::find(arguments.begin(), arguments.end(), option);
+    arguments.erase(at, at + 2);
+    return arguments;
+  };
+  const Arguments bad = with(without(line("bad"), "--data"), {"--data", path("bad.txt")});
+  const Arguments unnamed = without(line("run"), "--classes");
+  const std::vector<std::pair<Arguments, std::pair<int, std::vector<std::string>>>> cases = {
+      {bad, {3, {"broken.png"}}},
+      {unnamed, {2, {"--classes"}}},
+      {line("run", {"--resume"}), {2, {"--resume", "state.safetensors"}}},
+      {line("run", {"--schedule", "linear"}), {2, {"--schedule linear"}}},
+      {line("run", {"--rate-decay", "layer"}), {2, {"--rate-decay"}}},
+      {line("run", {"--mode", "tiles"}), {2, {"--mode tiles", "slide or whole"}}},
+      {line("run", {"--ignore-label", "1"}), {2, {"--ignore-label 1"}}},
+      {line("run", {"--model", "hornet_huge"}), {2, {"hornet_huge", "hornet_pico_gf"}}},
+      {line("run", {"--scale", "2"}), {2, {"--scale 2", "2 numbers"}}},
+      {line("run", {"--pretrained", path("names.txt")}), {4, {"names.txt"}}},
+  };
+  std::vector<Arguments> lines;
+  for (const auto& item : cases) lines.push_back(item.first);
+  const auto outcomes = run_all(lines);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(outcomes[i].err);
+    EXPECT_EQ(outcomes[i].code, cases[i].second.first);
+    for (const std::string& word : cases[i].second.second) {
+      EXPECT_NE(outcomes[i].err.find(word), std::string::npos) << word;
+    }
+  }
+  const Outcome skipped = run_hornet(with(bad, {"--on-bad-sample", "skip"}));
+  expect_clean(skipped);
+  EXPECT_NE(skipped.err.find("hornet: left out: " + path("broken.png").string()), std::string::npos)
+      << skipped.err;
+}
+
+}  // namespace
+}  // namespace hornet::testing

@@ -1,0 +1,124 @@
+#include <hornet/backbone/error.h>
+#include <hornet/training/batches.h>
+#include <hornet/training/random.h>
+
+#include <numeric>
+
+namespace hornet {
+
+Batch stack(const std::vector<Example>& examples) {
+  Batch batch;
+  std::vector<torch::Tensor> images;
+  for (const Example& example : examples) {
+    images.push_back(example.image);
+    batch.targets.push_back(example.targets);
+  }
+  batch.images = torch::stack(images).contiguous(torch::MemoryFormat::ChannelsLast);
+  return batch;
+}
+
+Batch to_device(const Batch& batch, torch::Device device) {
+  if (device.is_cpu()) return batch;
+  Batch moved{batch.images.to(device), batch.targets};
+  for (auto& targets : moved.targets) {
+    for (torch::Tensor& target : targets) target = target.to(device);
+  }
+  return moved;
+}
+
+torch::Tensor Losses::total() const {
+  TORCH_CHECK(!parts.empty(), "Losses: there are none");
+  torch::Tensor sum = parts.front().second;
+  for (size_t i = 1; i < parts.size(); ++i) sum = sum + parts[i].second;
+  return sum;
+}
+
+int64_t SampleOrder::at(int64_t position) {
+  const int64_t epoch = position / size_;
+  if (epoch != epoch_) {
+    epoch_ = epoch;
+    order_.resize(static_cast<size_t>(size_));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    Random random(derive_seed(seed_, static_cast<uint64_t>(epoch)));
+    for (int64_t i = size_ - 1; i > 0; --i) std::swap(order_[i], order_[random.below(i + 1)]);
+  }
+  return order_[static_cast<size_t>(position % size_)];
+}
+
+namespace {
+
+// The seed's uses must not meet.
+constexpr uint64_t kOrder = 1, kAugmentation = 2;
+
+}  // namespace
+
+BatchLoader::BatchLoader(const TrainingTask& task, const LoaderOptions& options, int64_t first)
+    : task_(task),
+      options_(options),
+      order_(task.size(), derive_seed(options.seed, kOrder)),
+      next_(first) {}
+
+BatchLoader::~BatchLoader() {
+  for (auto& batch : ahead_) batch.wait();
+}
+
+Batch BatchLoader::next() {
+  if (options_.threads == 0) return make(draws_of(next_++));
+  while (ahead_.size() < static_cast<size_t>(options_.threads)) {
+    ahead_.push_back(
+        std::async(std::launch::async, [this, draws = draws_of(next_)] { return make(draws); }));
+    ++next_;
+  }
+  std::future<Batch> batch = std::move(ahead_.front());
+  ahead_.pop_front();
+  ahead_.push_back(
+      std::async(std::launch::async, [this, draws = draws_of(next_)] { return make(draws); }));
+  ++next_;
+  return batch.get();
+}
+
+std::vector<BatchLoader::Draw> BatchLoader::draws_of(int64_t batch) {
+  std::vector<Draw> draws;
+  const uint64_t seed = derive_seed(options_.seed, kAugmentation);
+  for (int64_t i = 0; i < options_.batch_size; ++i) {
+    const int64_t position = batch * options_.batch_size + i;
+    draws.push_back({order_.at(position), derive_seed(seed, static_cast<uint64_t>(position))});
+  }
+  return draws;
+}
+
+Batch BatchLoader::make(const std::vector<Draw>& draws) {
+  std::vector<Example> examples;
+  for (const Draw& draw : draws) examples.push_back(read(draw));
+  return stack(examples);
+}
+
+// The example, or with skip_bad one that takes its place, which the draw's seed chooses too.
+Example BatchLoader::read(const Draw& draw) {
+  constexpr int kAttempts = 100;
+  int64_t index = draw.index;
+  Random replacements(draw.seed);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    try {
+      return task_.example(index, draw.seed);
+    } catch (const Error& error) {
+      if (!options_.skip_bad || error.code() != ErrorCode::kInput) throw;
+      note_bad(index, error.what());
+    }
+    index = replacements.below(task_.size());
+  }
+  throw Error(ErrorCode::kInput,
+              "none of " + std::to_string(kAttempts) + " training images in a row can be read");
+}
+
+void BatchLoader::note_bad(int64_t index, const std::string& message) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (bad_.insert(index).second) messages_.push_back(message);
+}
+
+std::vector<std::string> BatchLoader::take_bad_samples() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(messages_, {});
+}
+
+}  // namespace hornet

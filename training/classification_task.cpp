@@ -1,0 +1,87 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/preprocess.h>
+#include <hornet/training/classification_task.h>
+#include <torch/nn/functional/loss.h>
+
+#include <algorithm>
+#include <opencv2/imgproc.hpp>
+
+namespace hornet {
+
+ClassificationTask::ClassificationTask(const std::vector<ImageClass>& training,
+                                       const std::vector<ImageClass>& validation,
+                                       const ClassificationOptions& options)
+    : options_(options) {
+  for (const ImageClass& found : training) classes_.push_back(found.name);
+  TORCH_CHECK(options.architecture.num_classes == static_cast<int64_t>(classes_.size()),
+              "ClassificationTask: there are other classes than the model's");
+  training_ = flatten(training);
+  validation_ = flatten(validation);
+  AnyModel model = build_model(options.architecture);
+  model_ = std::get<HorNetClassifier>(model);
+}
+
+std::vector<ClassificationTask::Sample> ClassificationTask::flatten(
+    const std::vector<ImageClass>& folders) const {
+  std::vector<Sample> samples;
+  for (const ImageClass& folder : folders) {
+    const auto known = std::find(classes_.begin(), classes_.end(), folder.name);
+    if (known == classes_.end()) {
+      throw Error(ErrorCode::kInput, folder.images.front().parent_path().string() +
+                                         ": there is no training folder of this name");
+    }
+    for (const auto& image : folder.images) samples.push_back({image, known - classes_.begin()});
+  }
+  return samples;
+}
+
+Example ClassificationTask::example(int64_t index, uint64_t seed) const {
+  const Sample& sample = training_[static_cast<size_t>(index)];
+  Random random(seed);
+  cv::Mat crop = augment_for_classification(load_image(sample.image), options_.augment, random);
+  cv::cvtColor(crop, crop, cv::COLOR_BGR2RGB);
+  const auto normalisation = classification_preprocess(options_.augment.crop.width);
+  return {normalize(crop, normalisation)[0], {torch::tensor(sample.label, torch::kInt64)}};
+}
+
+Losses ClassificationTask::losses(const Batch& batch) {
+  namespace F = torch::nn::functional;
+  std::vector<torch::Tensor> labels;
+  for (const auto& targets : batch.targets) labels.push_back(targets.at(0));
+  const torch::Tensor logits = model_->forward(batch.images).to(torch::kFloat32);
+  const auto options = F::CrossEntropyFuncOptions().label_smoothing(options_.label_smoothing);
+  Losses losses;
+  losses.parts.emplace_back("class", F::cross_entropy(logits, torch::stack(labels), options));
+  return losses;
+}
+
+Metrics ClassificationTask::evaluate(const Runtime& runtime) {
+  if (validation_.empty()) return {};
+  constexpr int64_t kTop = 5;
+  const int64_t shown = std::min<int64_t>(kTop, static_cast<int64_t>(classes_.size()));
+  const PreprocessOptions preparation = classification_preprocess(options_.augment.crop.width);
+  int64_t first = 0, among = 0;
+  for (const Sample& sample : validation_) {
+    if (interrupted()) return {};
+    const Preprocessed image = preprocess(load_image(sample.image), preparation);
+    const torch::Tensor best = runtime.run([&] {
+      const torch::Tensor logits = model_->forward(image.input.to(runtime.device()));
+      return std::get<1>(logits.to(torch::kFloat32).topk(shown)).cpu();
+    });
+    first += best[0][0].item<int64_t>() == sample.label;
+    among += best.eq(sample.label).any().item<bool>();
+  }
+  const auto share = [this](int64_t right) {
+    return static_cast<double>(right) / static_cast<double>(validation_.size());
+  };
+  return {{"top-1", share(first)}, {"top-5", share(among)}};
+}
+
+weights::Metadata ClassificationTask::metadata() const {
+  weights::Metadata meta;
+  meta.classes = classes_;
+  return meta;
+}
+
+}  // namespace hornet

@@ -1,0 +1,147 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/image_list.h>
+#include <hornet/pipelines/label_metrics.h>
+#include <hornet/pipelines/label_reader.h>
+#include <hornet/pipelines/preprocess.h>
+#include <hornet/training/samples.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+
+namespace hornet {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
+
+// The first label that is neither a class nor `ignore`.
+template <typename Label>
+std::optional<int> stray_label(const cv::Mat& labels, const LabelRules& rules) {
+  for (int y = 0; y < labels.rows; ++y) {
+    const Label* row = labels.ptr<Label>(y);
+    for (int x = 0; x < labels.cols; ++x) {
+      if (row[x] >= rules.classes && row[x] != rules.ignore) return row[x];
+    }
+  }
+  return std::nullopt;
+}
+
+cv::Mat read_labels(const fs::path& path, cv::Size image, const LabelRules& rules) {
+  LabelReader reader(path);
+  const cv::Size size = reader.size();
+  if (size != image) {
+    reader.fail("labels " + std::to_string(size.width) + "x" + std::to_string(size.height) +
+                " pixels, but its image has " + std::to_string(image.width) + "x" +
+                std::to_string(image.height));
+  }
+  cv::Mat labels = reader.read({{0, 0}, size});
+  if (rules.reduce_zero) labels = reduce_zero_label(labels, rules.ignore);
+  const auto stray = labels.depth() == CV_8U ? stray_label<uint8_t>(labels, rules)
+                                             : stray_label<uint16_t>(labels, rules);
+  if (stray) {
+    reader.fail("has label " + std::to_string(*stray) + ", expected 0 to " +
+                std::to_string(rules.classes - 1) + ", or " + std::to_string(rules.ignore) +
+                " for pixels without a class (--ignore-label)");
+  }
+  return labels;
+}
+
+int64_t bytes_of(const cv::Mat& mat) {
+  return static_cast<int64_t>(mat.total()) * static_cast<int64_t>(mat.elemSize());
+}
+
+bool is_image(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char* known : {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}) {
+    if (extension == known) return true;
+  }
+  return false;
+}
+
+std::vector<fs::path> sorted_entries(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder)) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace
+
+std::vector<SamplePaths> read_sample_list(const fs::path& list) {
+  std::vector<SamplePaths> samples;
+  for (const ListedImage& listed : read_image_list(list)) {
+    samples.push_back({listed.image, label_path(list, listed)});
+  }
+  return samples;
+}
+
+struct LabelledImages::Cache {
+  std::mutex mutex;
+  std::vector<LabelledImage> decoded;  // empty where there is none
+  int64_t room;
+};
+
+LabelledImages::LabelledImages(std::vector<SamplePaths> samples, LabelRules rules,
+                               int64_t cache_bytes)
+    : samples_(std::move(samples)), rules_(rules), cache_(std::make_unique<Cache>()) {
+  cache_->decoded.resize(samples_.size());
+  cache_->room = cache_bytes;
+}
+
+LabelledImages::~LabelledImages() = default;
+
+LabelledImage LabelledImages::read(size_t index) const {
+  {
+    const std::lock_guard<std::mutex> lock(cache_->mutex);
+    if (!cache_->decoded[index].bgr.empty()) return cache_->decoded[index];
+  }
+  LabelledImage sample;
+  sample.bgr = load_image(samples_[index].image);
+  sample.labels = read_labels(samples_[index].label, sample.bgr.size(), rules_);
+  const std::lock_guard<std::mutex> lock(cache_->mutex);
+  const int64_t bytes = bytes_of(sample.bgr) + bytes_of(sample.labels);
+  if (cache_->decoded[index].bgr.empty() && bytes <= cache_->room) {
+    cache_->room -= bytes;
+    cache_->decoded[index] = sample;
+  }
+  return sample;
+}
+
+std::vector<double> balanced_weights(const std::vector<int64_t>& pixels) {
+  double all = 0;
+  for (const int64_t count : pixels) all += static_cast<double>(count);
+  std::vector<double> weights;
+  double mean = 0;
+  for (const int64_t count : pixels) {
+    const double share = all > 0 ? static_cast<double>(count) / all : 0;
+    weights.push_back(count > 0 ? 1 / std::log(1.02 + share) : 0);
+    mean += share * weights.back();
+  }
+  for (double& weight : weights) weight = mean > 0 ? weight / mean : 0;
+  return weights;
+}
+
+std::vector<ImageClass> read_class_folders(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    fail(folder.string() + ": expected a folder with a folder of images for every class");
+  }
+  std::vector<ImageClass> classes;
+  for (const fs::path& path : sorted_entries(folder)) {
+    if (!fs::is_directory(path)) continue;
+    ImageClass& found = classes.emplace_back();
+    found.name = path.filename().string();
+    for (const fs::path& image : sorted_entries(path)) {
+      if (is_image(image)) found.images.push_back(image);
+    }
+    if (found.images.empty()) fail(path.string() + ": the class has no images");
+  }
+  if (classes.empty()) {
+    fail(folder.string() + ": has no folders; expected one of images for every class");
+  }
+  return classes;
+}
+
+}  // namespace hornet

@@ -1,0 +1,68 @@
+// What the training loop knows of a task: it gives examples, turns a batch of them into losses, and
+// says how good the model is. The loop, the optimizer, checkpoints and logs know nothing else, so
+// that a new task is one more of these.
+//
+//   class MyTask : public TrainingTask { ... };
+//   Trainer(my_task, options).run();
+#pragma once
+
+#include <hornet/backbone/weights/tensor_file.h>
+#include <hornet/pipelines/runtime.h>
+#include <torch/nn/module.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hornet {
+
+// One training image, augmented, and what the task wants to know about it: a label map, a class,
+// boxes and masks.
+struct Example {
+  torch::Tensor image;  // float32 [3,H,W], normalised
+  std::vector<torch::Tensor> targets;
+};
+
+struct Batch {
+  torch::Tensor images;                             // [N,3,H,W]
+  std::vector<std::vector<torch::Tensor>> targets;  // of each image
+};
+
+// Examples of one size as a batch; on another device, with everything in it.
+Batch stack(const std::vector<Example>& examples);
+Batch to_device(const Batch& batch, torch::Device device);
+
+// Scalars by name, in the order of logs. What is minimised is their sum.
+struct Losses {
+  std::vector<std::pair<std::string, torch::Tensor>> parts;
+  torch::Tensor total() const;
+};
+
+// The first says which of two models is better (more is).
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+class TrainingTask {
+ public:
+  virtual ~TrainingTask() = default;
+
+  virtual torch::nn::Module& model() = 0;
+
+  // How many training images there are, and one of them, as `seed` augments it. Called from any
+  // number of threads. Error(kInput) for what cannot be read.
+  virtual int64_t size() const = 0;
+  virtual Example example(int64_t index, uint64_t seed) const = 0;
+
+  // With the model in training mode.
+  virtual Losses losses(const Batch& batch) = 0;
+
+  // On the validation images, with the model in evaluation mode. Empty without such images, and
+  // when the user interrupts it.
+  virtual Metrics evaluate(const Runtime& runtime) = 0;
+
+  // What the exported model says about itself: classes, colours, input size. And the names of
+  // parameters that inference does not need ("auxiliary_head.").
+  virtual weights::Metadata metadata() const = 0;
+  virtual std::vector<std::string> training_only() const { return {}; }
+};
+
+}  // namespace hornet
