@@ -40,67 +40,81 @@ po::typed_value<double>* real(double standard, const char* shown) {
 }
 
 void add_what(po::options_description& options) {
-  options.add_options()("task", text("TASK")->required(), "segment or classify")(
-      "data", text("LIST")->required(),
+  auto add = options.add_options();
+  add("task", text("TASK")->required(), "segment or classify");
+  add("data", text("LIST")->required(),
       "segment: file with a line `image label` a sample, relative to its folder; classify: folder "
-      "with a folder of images for every class")("validation", text("LIST"),
-                                                 "the same, of images that are never trained on")(
-      "output", text("FOLDER")->required(),
+      "with a folder of images for every class");
+  add("validation", text("LIST"), "the same, of images that are never trained on");
+  add("output", text("FOLDER")->required(),
       "where state.safetensors, model.safetensors, best.safetensors, losses.csv, metrics.csv and "
-      "curves.png go")("model", text("NAME", "hornet_pico_gf"),
-                       "variant (hornet_pico_gf, hornet_tiny_7x7, upernet_hornet_small_gf, ...), "
-                       "or a checkpoint to fine-tune")(
-      "pretrained", text("FILE"),
+      "curves.png go");
+  add("model", text("NAME", "hornet_pico_gf"),
+      "variant (hornet_pico_gf, hornet_tiny_7x7, upernet_hornet_small_gf, ...), or a checkpoint to "
+      "fine-tune");
+  add("pretrained", text("FILE"),
       "checkpoint with weights to start from: whatever has the model's names, a backbone alone "
-      "too")("resume", po::bool_switch(),
-             "go on with the run in --output; give its other options again")(
-      "classes", text("NAMES"),
+      "too");
+  add("resume", po::bool_switch(), "go on with the run in --output; give its other options again");
+  add("classes", text("NAMES"),
       "segment: ade20k, cityscapes, camvid, a palette file, or a file with a name a line; by "
-      "default the checkpoint's")("ignore-label", number(255), "label of pixels without a class")(
-      "reduce-zero-label", po::bool_switch(),
-      "labels count classes from 1, and 0 is none, as ADE20K's")(
-      "width", po::value<int>()->value_name("N"), "channels of the first stage")(
-      "depths", text("A,B,C,D"), "blocks of the four stages")(
-      "head-channels", po::value<int>()->value_name("N"), "of UperNet")(
-      "initialisation", text("HOW", "fan-in"),
+      "default the checkpoint's");
+  add("ignore-label", number(255), "label of pixels without a class");
+  add("reduce-zero-label", po::bool_switch(),
+      "labels count classes from 1, and 0 is none, as ADE20K's");
+  add("width", po::value<int>()->value_name("N"), "channels of the first stage");
+  add("depths", text("A,B,C,D"), "blocks of the four stages");
+  add("head-channels", po::value<int>()->value_name("N"), "of UperNet");
+  add("initialisation", text("HOW", "fan-in"),
       "fan-in: gnConv works from the start, for training from nothing; official: std 0.02");
 }
 
 void add_recipe(po::options_description& options) {
-  options.add_options()("iterations", number(20000), "steps of the whole run")(
-      "batch-size", number(8), "images a step")("lr", po::value<double>()->value_name("X"),
-                                                "by default 0.0001 with weights from a file, else "
-                                                "0.002")(
-      "rate-decay", text("HOW"),
-      "none, layer:0.7 or stage:0.9: lower rates "
-      "towards the stem; by default stage:0.9 "
-      "with weights from a file, else none")("weight-decay", real(0.05, "0.05"),
-                                             "not of norms and biases")(
-      "schedule", text("HOW", "poly"), "constant, poly, cosine or step")(
-      "hold", real(0, "0"), "share of the iterations before poly or cosine begin")(
-      "warmup", po::value<int>()->value_name("N"), "iterations; by default 5 %, at most 1500")(
-      "clip", real(1, "1"), "largest norm of the gradient; 0: any")("ema", real(0.998, "0.998"),
-                                                                    "of averaged weights; 0: none")(
-      "drop-path", real(0, "0"), "stochastic depth of the last block")(
-      "dropout", real(0.1, "0.1"), "before UperNet's classifiers")(
-      "class-weights", text("HOW", "none"), "segment: none or balanced, by frequency")(
-      "label-smoothing", real(0.1, "0.1"), "classify")("seed", number(1), "of all that is random");
+  auto add = options.add_options();
+  add("iterations", number(20000), "steps of the whole run");
+  add("batch-size", number(8), "images a step");
+  add("lr", po::value<double>()->value_name("X"),
+      "by default 0.0001 with weights from a file, else 0.002");
+  add("rate-decay", text("HOW"),
+      "none, layer:0.7 or stage:0.9: lower rates towards the stem; by default stage:0.9 with "
+      "weights from a file, else none");
+  add("weight-decay", real(0.05, "0.05"), "not of norms and biases");
+  add("schedule", text("HOW", "poly"), "constant, poly, cosine or step");
+  add("hold", real(0, "0"), "share of the iterations before poly or cosine begin");
+  add("warmup", po::value<int>()->value_name("N"), "iterations; by default 5 %, at most 1500");
+  add("clip", real(1, "1"), "largest norm of the gradient; 0: any");
+  add("ema", real(0.998, "0.998"), "of averaged weights; 0: none");
+  add("drop-path", real(0, "0"), "stochastic depth of the last block");
+  add("dropout", real(0.1, "0.1"), "before UperNet's classifiers");
+  add("class-weights", text("HOW", "none"), "segment: none or balanced, by frequency");
+  add("label-smoothing", real(0.1, "0.1"), "classify");
+  add("seed", number(1), "of all that is random");
 }
 
 void add_images(po::options_description& options) {
-  options.add_options()("crop", text("WxH"),
-                        "size of training images; by default 512x512, classify 224x224")(
-      "size", text("WxH"), "scale images into this box first, as `hornet segment` then does")(
-      "scale", text("LOW,HIGH", "0.5,2"), "segment: random scale")(
-      "no-flip", po::bool_switch(), "no mirror images")("no-colour", po::bool_switch(),
-                                                        "colours as they are")(
-      "mode", text("MODE", "slide"),
+  auto add = options.add_options();
+  add("crop", text("WxH"), "size of training images; by default 512x512, classify 224x224");
+  add("size", text("WxH"), "scale images into this box first, as `hornet segment` then does");
+  add("scale", text("LOW,HIGH", "0.5,2"), "segment: random scale");
+  add("no-flip", po::bool_switch(), "no mirror images");
+  add("no-colour", po::bool_switch(), "colours as they are");
+  add("mode", text("MODE", "slide"),
       "segment: how the model will be used, and is validated: slide, in windows of the crop's "
-      "size, "
-      "or whole")("cache", text("SIZE", "1G"), "decoded images that are kept in memory")(
-      "threads", number(1), "batches prepared at the same time; 0: none ahead")(
-      "on-bad-sample", text("HOW", "error"),
+      "size, or whole");
+  add("cache", text("SIZE", "1G"), "decoded images that are kept in memory");
+  add("threads", number(1), "batches prepared at the same time; 0: none ahead");
+  add("on-bad-sample", text("HOW", "error"),
       "image or labels that cannot be read: error, or skip (and say so)");
+}
+
+void add_run(po::options_description& options) {
+  auto add = options.add_options();
+  add("validate-every", number(1000), "iterations");
+  add("save-every", real(300, "300"), "seconds");
+  add("export", text("TYPE", "fp16"), "of the models' weights: fp16 or fp32");
+  add("progress", text("MODE", "auto"), "auto, plain or none");
+  add("force", po::bool_switch(), "overwrite a run in --output");
+  add_runtime_options(options);
 }
 
 Command command() {
@@ -123,12 +137,7 @@ Command command() {
   add_what(command.options);
   add_recipe(command.options);
   add_images(command.options);
-  command.options.add_options()("validate-every", number(1000), "iterations")(
-      "save-every", real(300, "300"), "seconds")("export", text("TYPE", "fp16"),
-                                                 "of the models' weights: fp16 or fp32")(
-      "progress", text("MODE", "auto"), "auto, plain or none")("force", po::bool_switch(),
-                                                               "overwrite a run in --output");
-  add_runtime_options(command.options);
+  add_run(command.options);
   return command;
 }
 
@@ -378,6 +387,12 @@ int run_train(int argc, char** argv) {
   choice(*values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
   check_ranges(*values);
   const std::string what = choice(*values, "task", {"segment", "classify"});
+  if (what == "segment" && (*values)["batch-size"].as<int>() < 2) {
+    throw Error(
+        ErrorCode::kUsage,
+        "--batch-size 1: segmentation takes at least 2 images a step, because the maps that "
+        "its head pools to 1x1 are normalised over the batch");
+  }
   const std::optional<weights::File> model = model_file(*values);
   const TrainerOptions options =
       trainer_options(*values, model.has_value() || values->count("pretrained"));

@@ -19,9 +19,9 @@
 
 namespace hornet {
 
-// For a thread that works beside the network: LibTorch's operations in it keep to the thread itself.
-// Otherwise each such thread has a team of its own, as many threads as there are cores, which wait
-// for work by spinning and take the cores from the network.
+// For a thread that works beside the network: LibTorch's operations in it keep to the thread
+// itself. Otherwise each such thread has a team of its own, as many threads as there are cores,
+// which wait for work by spinning and take the cores from the network.
 void keep_to_one_core();
 
 // Runs what fills a queue; the queue ends with it, and passes on its error.

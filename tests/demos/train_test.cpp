@@ -82,7 +82,7 @@ TEST_F(ProgramTrains, AModelThatSegmentRuns) {
   const Outcome tuned =
       run_hornet({"train", "--task", "segment", "--data", path("list.txt"), "--classes",
                   path("names.txt"), "--output", path("tuned"), "--model", model, "--crop", "64",
-                  "--iterations", "1", "--batch-size", "1"});
+                  "--iterations", "1", "--batch-size", "2"});
   expect_clean(tuned);
   EXPECT_NE(tuned.err.find("tensors have pretrained weights"), std::string::npos) << tuned.err;
 }
@@ -124,6 +124,8 @@ TEST_F(ProgramTrains, RefusesInOneLine) {
       {line("run", {"--mode", "tiles"}), {2, {"--mode tiles", "slide or whole"}}},
       {line("run", {"--ignore-label", "1"}), {2, {"--ignore-label 1"}}},
       {line("run", {"--model", "hornet_huge"}), {2, {"hornet_huge", "hornet_pico_gf"}}},
+      {with(without(line("run"), "--batch-size"), {"--batch-size", "1"}),
+       {2, {"--batch-size 1", "at least 2"}}},
       {line("run", {"--scale", "2"}), {2, {"--scale 2", "2 numbers"}}},
       {line("run", {"--pretrained", path("names.txt")}), {4, {"names.txt"}}},
   };
