@@ -72,7 +72,7 @@ void add_what(po::options_description& options) {
 void add_recipe(po::options_description& options) {
   auto add = options.add_options();
   add("iterations", number(20000), "steps of the whole run");
-  add("batch-size", number(8), "images a step");
+  add("batch-size", number(8), "images a step; segment: 2 or more");
   add("lr", po::value<double>()->value_name("X"),
       "by default 0.0001 with weights from a file, else 0.002");
   add("rate-decay", text("HOW"),
