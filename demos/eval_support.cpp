@@ -41,7 +41,10 @@ class Reader {
  public:
   template <typename Body>
   Reader(BoundedQueue<Batch>& queue, Body body)
-      : queue_(queue), thread_([&queue, body] { fill(queue, body); }) {}
+      : queue_(queue), thread_([&queue, body] {
+          keep_to_one_core();
+          fill(queue, body);
+        }) {}
   ~Reader() {
     queue_.cancel();
     thread_.join();

@@ -39,11 +39,6 @@ PackedMatrix pack(const Kernels& kernels, const Linear& layer) {
   return pack_matrix(kernels, layer.weight, layer.bias);
 }
 
-bool is_plain(const at::Tensor& weight) {
-  return !weight.defined() || (weight.is_cpu() && weight.scalar_type() == at::kFloat &&
-                               !weight.is_inference() && weight.layout() == at::kStrided);
-}
-
 int64_t bytes_of(const PackedMatrix& matrix) {
   return (matrix.panels.size() + matrix.bias.size()) * static_cast<int64_t>(sizeof(float));
 }
@@ -52,7 +47,7 @@ int64_t bytes_of(const PackedMatrix& matrix) {
 
 bool BlockPlan::fits(const HorNetBlockImpl& block) {
   for (const auto& weight : block.parameters()) {
-    if (!is_plain(weight)) return false;
+    if (!can_be_planned(weight)) return false;
   }
   const GnConvOptions& options = block.gnconv->options;
   return !options.mixer() && options.in_channels() == options.channels();

@@ -18,13 +18,6 @@ at::Tensor winograd_weights(const at::Tensor& weight) {
   return transformed.permute({2, 3, 0, 1}).flatten(0, 1);
 }
 
-bool is_float_on_cpu(const at::Tensor& weight) {
-  return !weight.defined() ||
-         (weight.is_cpu() && weight.scalar_type() == at::kFloat && !weight.is_inference());
-}
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
 }  // namespace
 
 float* borrow_scratch(int64_t floats) {
@@ -134,10 +127,10 @@ bool plan_fits(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm
                           options.stride()->at(1) == 1 && options.dilation()->at(0) == 1 &&
                           options.dilation()->at(1) == 1 && options.groups() == 1;
   if (!keeps_size || (side != 1 && side != 3) || kernel->at(1) != side) return false;
-  if (!is_float_on_cpu(conv->weight) || !is_float_on_cpu(conv->bias)) return false;
-  return norm.is_empty() || (is_float_on_cpu(norm->weight) && is_float_on_cpu(norm->bias) &&
-                             norm->running_mean.defined() && is_float_on_cpu(norm->running_mean) &&
-                             is_float_on_cpu(norm->running_var));
+  if (!can_be_planned(conv->weight) || !can_be_planned(conv->bias)) return false;
+  return norm.is_empty() || (can_be_planned(norm->weight) && can_be_planned(norm->bias) &&
+                             norm->running_mean.defined() && can_be_planned(norm->running_mean) &&
+                             can_be_planned(norm->running_var));
 }
 
 FoldedConv fold(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm,
@@ -160,19 +153,14 @@ struct PreparedConv::State {
   torch::nn::Conv2d conv{nullptr};
   torch::nn::BatchNorm2d norm{nullptr};
   bool relu = false;
-  std::mutex mutex;
-  WeightWatch watch;
-  std::shared_ptr<ConvPlan> plan;
+  WatchedPlan<ConvPlan> plan;
 
   std::shared_ptr<ConvPlan> current() {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (plan != nullptr && !watch.changed()) return plan;
-    plan = nullptr;
-    if (!plan_fits(conv, norm)) return plan;
-    watch = {};
-    const FoldedConv folded = fold(conv, norm, watch);
-    plan = std::make_shared<ConvPlan>(folded.weight, folded.bias, relu);
-    return plan;
+    return plan.get([&](WeightWatch& watch) -> std::shared_ptr<ConvPlan> {
+      if (!plan_fits(conv, norm)) return nullptr;
+      const FoldedConv folded = fold(conv, norm, watch);
+      return std::make_shared<ConvPlan>(folded.weight, folded.bias, relu);
+    });
   }
 };
 
@@ -195,10 +183,6 @@ std::optional<at::Tensor> PreparedConv::forward(const torch::nn::Module& owner,
   return plan->forward(x);
 }
 
-int64_t PreparedConv::bytes() const {
-  if (state_ == nullptr) return 0;
-  const std::lock_guard<std::mutex> lock(state_->mutex);
-  return state_->plan != nullptr ? state_->plan->bytes() : 0;
-}
+int64_t PreparedConv::bytes() const { return state_ != nullptr ? state_->plan.bytes() : 0; }
 
 }  // namespace hornet::plan

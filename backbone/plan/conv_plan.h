@@ -8,12 +8,11 @@
 
 #include <ATen/core/Tensor.h>
 #include <hornet/backbone/plan/kernels.h>
-#include <hornet/backbone/plan/weight_watch.h>
+#include <hornet/backbone/plan/watched_plan.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 
 #include <memory>
-#include <mutex>
 #include <optional>
 
 namespace hornet::plan {

@@ -17,8 +17,7 @@ constexpr int64_t kChunkRows = 192;
 
 bool is_conv(torch::nn::Module& module, int64_t kernel) {
   auto* conv = module.as<torch::nn::Conv2d>();
-  return conv != nullptr && conv->weight.scalar_type() == at::kFloat && conv->weight.is_cpu() &&
-         !conv->weight.is_inference() && conv->weight.size(2) == kernel;
+  return conv != nullptr && can_be_planned(conv->weight) && conv->weight.size(2) == kernel;
 }
 
 }  // namespace
@@ -67,17 +66,18 @@ bool HorNetPlan::fits(const HorNetTrunk& trunk) {
   return true;
 }
 
-HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs)
+HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs,
+                       WeightWatch& watch)
     : kernels_(kernels(cpu_level())) {
   for (int64_t i = 0; i < 4; ++i) {
     auto stage = std::make_unique<Stage>();
     auto& layers = *trunk.downsample_layers->ptr(i)->as<torch::nn::Sequential>();
     auto& conv = *layers.ptr(i == 0 ? 0 : 1)->as<torch::nn::Conv2d>();
     auto& norm = *layers.ptr(i == 0 ? 1 : 0)->as<ChannelLayerNorm>();
-    const at::Tensor& norm_weight = watch_.add(norm.weight);
-    const at::Tensor& norm_bias = watch_.add(norm.bias);
-    at::Tensor weight = watch_.add(conv.weight).to(at::kDouble);
-    at::Tensor bias = watch_.add(conv.bias).to(at::kDouble);
+    const at::Tensor& norm_weight = watch.add(norm.weight);
+    const at::Tensor& norm_bias = watch.add(norm.bias);
+    at::Tensor weight = watch.add(conv.weight).to(at::kDouble);
+    at::Tensor bias = watch.add(conv.bias).to(at::kDouble);
     stage->index = i;
     stage->patch = weight.size(2);
     stage->in_channels = weight.size(1);
@@ -91,7 +91,7 @@ HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& 
     }
     stage->entry = pack_matrix(kernels_, weight.permute({0, 2, 3, 1}).flatten(1), bias);
     for (const auto& block : *trunk.stages->ptr(i)->as<torch::nn::Sequential>()) {
-      stage->blocks.emplace_back(kernels_, *block.ptr()->as<HorNetBlock>(), watch_);
+      stage->blocks.emplace_back(kernels_, *block.ptr()->as<HorNetBlock>(), watch);
     }
     stages_.push_back(std::move(stage));
   }
@@ -104,8 +104,8 @@ HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& 
     packed.stage = output.stage;
     packed.normed = !output.norm.is_empty();
     if (packed.normed) {
-      packed.weight = pack_vector(kernels_, watch_.add(output.norm->weight));
-      packed.bias = pack_vector(kernels_, watch_.add(output.norm->bias));
+      packed.weight = pack_vector(kernels_, watch.add(output.norm->weight));
+      packed.bias = pack_vector(kernels_, watch.add(output.norm->bias));
     }
     outputs_.push_back(std::move(packed));
   }

@@ -2,10 +2,10 @@
 // float32 and with another order of work (see block_plan.h). Between two mixings all maps are read
 // and written once, and there is one workspace, as large as the largest images so far needed.
 //
-//   HorNetPlan plan(trunk, {{3, norm3}});            // folds and packs the weights
+//   HorNetPlan plan(trunk, {{3, norm3}}, watch);     // folds and packs the weights
 //   Features maps = plan.forward(images);            // one: stage 3, normed
 //
-// A plan is a snapshot: is_current() says whether the weights are still those it was made from.
+// A plan is a snapshot: `watch` says whether the weights are still those it was made from.
 // Calls from several threads wait for each other.
 #pragma once
 
@@ -29,12 +29,12 @@ class HorNetPlan {
   // Whether there is a plan for these layers: see BlockPlan::fits.
   static bool fits(const HorNetTrunk& trunk);
 
-  HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs);
+  // Records the weights in `watch`.
+  HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs, WeightWatch& watch);
   ~HorNetPlan();
   HorNetPlan(const HorNetPlan&) = delete;
   HorNetPlan& operator=(const HorNetPlan&) = delete;
 
-  bool is_current() const { return !watch_.changed(); }
   int64_t in_channels() const;
 
   // images [N,C,H,W], float32 on the CPU. One map for each output, dense in channels-last order.
@@ -55,7 +55,6 @@ class HorNetPlan {
   void emit(Run& run, int64_t stage) const;
 
   const Kernels& kernels_;
-  WeightWatch watch_;
   std::vector<std::shared_ptr<torch::nn::Module>> modules_;  // whose weights are watched
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<Output> outputs_;

@@ -7,8 +7,6 @@
 namespace hornet::plan {
 namespace {
 
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
 at::Tensor floats(const at::Tensor& values) { return values.to(at::kFloat).contiguous(); }
 
 AlignedBuffer zeros(int64_t size) {

@@ -7,6 +7,8 @@
 
 namespace hornet::plan {
 
+inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
 // weight [outputs, inputs] (any floating type, any strides), bias [outputs] or undefined.
 PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hornet/backbone/plan/hornet_plan.h>
+#include <hornet/backbone/plan/watched_plan.h>
 
 #include <optional>
 
@@ -15,15 +16,14 @@ class PreparedTrunk {
   // float32 on the CPU or not what a HorNet has.
   std::optional<Features> forward(const at::Tensor& images);
 
-  int64_t bytes() const;
+  int64_t bytes() const { return plan_.bytes(); }
 
  private:
   std::shared_ptr<HorNetPlan> current();
 
   const HorNetTrunk trunk_;
   const std::vector<PlanOutput> outputs_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<HorNetPlan> plan_;
+  WatchedPlan<HorNetPlan> plan_;
 };
 
 }  // namespace hornet::plan

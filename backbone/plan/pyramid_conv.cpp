@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <hornet/backbone/inference.h>
+#include <hornet/backbone/ops/bilinear.h>
 #include <hornet/backbone/plan/pack.h>
 #include <hornet/backbone/plan/parallel.h>
 #include <hornet/backbone/plan/pyramid_conv.h>
@@ -11,21 +12,9 @@ constexpr int64_t kTaps = 9;
 // Outputs whose taps are in memory at a time.
 constexpr int64_t kBlock = 128;
 
-// Where a pixel of a resized map takes its values from: bilinear, align_corners=False.
-struct Lerp {
-  int64_t low, high;
-  float weight;  // of `high`
-};
-
-std::vector<Lerp> lerps(int64_t in, int64_t out) {
-  std::vector<Lerp> all;
-  const float scale = static_cast<float>(in) / static_cast<float>(out);
-  for (int64_t i = 0; i < out; ++i) {
-    const float source = std::max(scale * (static_cast<float>(i) + 0.5f) - 0.5f, 0.0f);
-    const int64_t low = std::min(static_cast<int64_t>(source), in - 1);
-    all.push_back(
-        {low, std::min(low + 1, in - 1), std::min(source - static_cast<float>(low), 1.f)});
-  }
+std::vector<ops::Lerp> lerps(int64_t in, int64_t out) {
+  std::vector<ops::Lerp> all;
+  for (int64_t i = 0; i < out; ++i) all.push_back(ops::bilinear_lerp(in, out, i));
   return all;
 }
 
@@ -33,7 +22,7 @@ std::vector<Lerp> lerps(int64_t in, int64_t out) {
 struct TapMap {
   const float* taps;
   int64_t height, width, step;  // floats of a pixel
-  std::vector<Lerp> rows, columns;
+  std::vector<ops::Lerp> rows, columns;
 };
 
 // The weighted taps that output (y, x) of an image is the sum of.
@@ -44,7 +33,7 @@ void collect(const TapMap& map, int64_t image, int64_t y, int64_t x, int64_t blo
   for (int64_t tap = 0; tap < kTaps; ++tap) {
     const int64_t row = y + tap / 3 - 1, column = x + tap % 3 - 1;
     if (row < 0 || row >= height || column < 0 || column >= width) continue;
-    const Lerp &down = map.rows[row], &across = map.columns[column];
+    const ops::Lerp &down = map.rows[row], &across = map.columns[column];
     const auto add = [&](int64_t i, int64_t j, float weight) {
       const int64_t pixel = (image * map.height + i) * map.width + j;
       if (weight != 0) sources.push_back({map.taps + pixel * map.step + tap * block, weight});
@@ -155,19 +144,14 @@ struct PreparedPyramidConv::State {
   torch::nn::BatchNorm2d norm{nullptr};
   bool relu = false;
   std::vector<int64_t> channels;
-  std::mutex mutex;
-  WeightWatch watch;
-  std::shared_ptr<PyramidConvPlan> plan;
+  WatchedPlan<PyramidConvPlan> plan;
 
   std::shared_ptr<PyramidConvPlan> current() {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (plan != nullptr && !watch.changed()) return plan;
-    plan = nullptr;
-    if (!plan_fits(conv, norm) || conv->weight.size(2) != 3) return plan;
-    watch = {};
-    const FoldedConv folded = fold(conv, norm, watch);
-    plan = std::make_shared<PyramidConvPlan>(folded.weight, folded.bias, relu, channels);
-    return plan;
+    return plan.get([&](WeightWatch& watch) -> std::shared_ptr<PyramidConvPlan> {
+      if (!plan_fits(conv, norm) || conv->weight.size(2) != 3) return nullptr;
+      const FoldedConv folded = fold(conv, norm, watch);
+      return std::make_shared<PyramidConvPlan>(folded.weight, folded.bias, relu, channels);
+    });
   }
 };
 
@@ -196,10 +180,6 @@ std::optional<at::Tensor> PreparedPyramidConv::forward(const torch::nn::Module& 
   return plan->forward(maps);
 }
 
-int64_t PreparedPyramidConv::bytes() const {
-  if (state_ == nullptr) return 0;
-  const std::lock_guard<std::mutex> lock(state_->mutex);
-  return state_->plan != nullptr ? state_->plan->bytes() : 0;
-}
+int64_t PreparedPyramidConv::bytes() const { return state_ != nullptr ? state_->plan.bytes() : 0; }
 
 }  // namespace hornet::plan

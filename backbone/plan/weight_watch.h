@@ -9,6 +9,12 @@
 
 namespace hornet::plan {
 
+// Whether plans are made of such a weight: float32 on the CPU, and watchable. An undefined one is.
+inline bool can_be_planned(const at::Tensor& weight) {
+  return !weight.defined() || (weight.is_cpu() && weight.scalar_type() == at::kFloat &&
+                               weight.layout() == at::kStrided && !weight.is_inference());
+}
+
 class WeightWatch {
  public:
   // `weight` is a module's own field, which must outlive this; undefined ones may become defined.

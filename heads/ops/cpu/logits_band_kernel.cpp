@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <hornet/backbone/ops/bilinear.h>
 #include <hornet/backbone/ops/cpu/vector_levels.h>
 #include <torch/library.h>
 
@@ -17,14 +18,11 @@ struct Taps {
 
 Taps bilinear_taps(int64_t in, int64_t out) {
   Taps taps;
-  const float scale = static_cast<float>(in) / static_cast<float>(out);
   for (int64_t i = 0; i < out; ++i) {
-    const float source = in == out ? static_cast<float>(i)
-                                   : std::max(scale * (static_cast<float>(i) + 0.5f) - 0.5f, 0.0f);
-    const int64_t low = std::min(static_cast<int64_t>(source), in - 1);
-    taps.low.push_back(static_cast<int32_t>(low));
-    taps.high.push_back(static_cast<int32_t>(std::min(low + 1, in - 1)));
-    taps.weight.push_back(std::min(source - static_cast<float>(low), 1.0f));
+    const Lerp lerp = bilinear_lerp(in, out, i);
+    taps.low.push_back(static_cast<int32_t>(lerp.low));
+    taps.high.push_back(static_cast<int32_t>(lerp.high));
+    taps.weight.push_back(lerp.weight);
   }
   return taps;
 }
