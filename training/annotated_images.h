@@ -1,0 +1,78 @@
+// The images that a detector is trained on: a COCO file of objects, and the folder of its images.
+//
+//   AnnotatedImages images(read_coco_dataset("instances_train.json"), "train", {"person", "car"},
+//                          int64_t{1} << 30);
+//   AnnotatedImage sample = images.read(7);     // decoded once; kept while there is room
+//   for (const AnnotatedObject& object : sample.objects) images.classes()[object.label] ...
+//
+// Boxes are clipped to their image. Masks are the pixels of polygons or run lengths, as the
+// rectangle that they touch. An image without objects is one of background.
+//
+// Errors: hornet::Error(kInput) that names the file and the annotation, or the image that is
+// missing, damaged, or of another size than the file says. A box that has no area, is not finite or
+// lies outside of its image is one too: BatchLoader leaves such images out if it is asked to.
+#pragma once
+
+#include <hornet/pipelines/coco_dataset.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <opencv2/core.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace hornet {
+
+struct AnnotatedObject {
+  int label = 0;                 // index of its class
+  cv::Rect2d box;                // in image pixels, inside the image
+  std::optional<MaskCrop> mask;  // if it is known and not empty
+  bool ignored = false;          // a crowd, or too little to tell: neither object nor background
+};
+
+struct AnnotatedImage {
+  cv::Mat bgr;  // CV_8UC3
+  std::vector<AnnotatedObject> objects;
+};
+
+class AnnotatedImages {
+ public:
+  // `classes` names the file's categories in the order of labels; those that it leaves out are
+  // background. Empty: all of them, by id. Decoded images and masks are kept until they take
+  // `cache_bytes`. Error for a class that the file lacks or that is named twice, and for a file
+  // without images or categories.
+  AnnotatedImages(CocoDataset data, std::filesystem::path folder, std::vector<std::string> classes,
+                  int64_t cache_bytes);
+  ~AnnotatedImages();
+
+  size_t size() const { return data_.images.size(); }
+  const CocoDataset& dataset() const { return data_; }
+  const std::vector<std::string>& classes() const { return classes_; }
+  std::filesystem::path path(size_t index) const;
+
+  // Any number of threads may read. Pixels are shared, also between the entries of one file: do not
+  // write to them.
+  AnnotatedImage read(size_t index) const;
+
+  // The images that have an object with a mask: what objects can be cut out of.
+  std::vector<size_t> with_masks() const;
+
+ private:
+  struct Cache;
+  cv::Mat read_pixels(size_t index) const;
+  std::vector<AnnotatedObject> decode_objects(size_t index, cv::Size image) const;
+  AnnotatedObject decode_object(const CocoAnnotation& annotation, cv::Size image) const;
+  bool is_used(const CocoAnnotation& annotation) const;
+
+  CocoDataset data_;
+  std::filesystem::path folder_;
+  std::vector<std::string> classes_;
+  std::unordered_map<int64_t, int> labels_;       // of category ids
+  std::vector<std::vector<size_t>> annotations_;  // of each image
+  std::vector<size_t> files_;                     // of each image: entries may share one
+  std::unique_ptr<Cache> cache_;
+};
+
+}  // namespace hornet
