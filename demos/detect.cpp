@@ -53,9 +53,11 @@ Command command() {
       "json", text("FILE"),
       "results: JSON Lines for videos and cameras, a COCO array for images; - for stdout")(
       "score-thr", po::value<double>()->default_value(0.3, "0.3")->value_name("P"),
-      "leave out what scores lower, 0 to 1")("size", text("WxH")->default_value("1333x800"),
-                                             "box that images are scaled into, either way round")(
-      "batch-size", number(1), "images that run at once, if their sizes agree")(
+      "leave out what scores lower, 0 to 1")(
+      "size", text("WxH"),
+      "box that images are scaled into, either way round; by default what the model was trained "
+      "with, or 1333x800")("batch-size", number(1),
+                           "images that run at once, if their sizes agree")(
       "start", number(0), "videos: first frame")("stride", number(1),
                                                  "videos: take every N-th frame")(
       "max-frames", number(0), "videos: stop after N frames; 0 for all")(
@@ -105,9 +107,6 @@ std::optional<TiledDetectionOptions> tile_options(const po::variables_map& value
   options.rule = parse_merge_rule(values["merge"].as<std::string>());
   options.threshold = values["merge-thr"].as<double>();
   options.batch_size = values["batch-size"].as<int>();
-  if (values["whole-image-too"].as<bool>()) {
-    options.whole_image = parse_size(values["size"].as<std::string>(), "--size");
-  }
   return options;
 }
 
@@ -139,7 +138,7 @@ DetectJob parse_job(const po::variables_map& values) {
 
 DetectorOptions detector_options(const po::variables_map& values) {
   DetectorOptions options;
-  options.size = parse_size(values["size"].as<std::string>(), "--size");
+  if (values.count("size")) options.size = parse_size(values["size"].as<std::string>(), "--size");
   options.score_threshold = values["score-thr"].as<double>();
   options.allow_partial = values["allow-partial"].as<bool>();
   return options;
@@ -169,9 +168,12 @@ int run_detect(int argc, char** argv) {
   if (!values) return 0;
   silence_codecs();
   const auto began = std::chrono::steady_clock::now();
-  const DetectJob job = parse_job(*values);
+  DetectJob job = parse_job(*values);
   Detector detector((*values)["weights"].as<std::string>(), runtime_options(*values),
                     detector_options(*values));
+  if (job.tiles && (*values)["whole-image-too"].as<bool>()) {
+    job.tiles->whole_image = detector.size();
+  }
   std::cerr << "hornet: " << architecture_name(detector.architecture()) << ", "
             << detector.load_report().table() << ", " << detector.runtime().device_name() << '\n';
 

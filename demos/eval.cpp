@@ -54,9 +54,9 @@ Command command() {
       "segmentation: true labels count from 1, and 0 is not counted (ADE20K)")(
       "num-classes", po::value<int>()->value_name("N"), "of --predictions")(
       "size", text("WxH"),
-      "detection: box that images are scaled into, 1333x800 by default; segmentation: the same, "
-      "and "
-      "the result back (official: 2048x512, HorNet-L 2560x640); classification: square to crop")(
+      "detection: box that images are scaled into, by default what the model was trained with, or "
+      "1333x800; segmentation: the same, and the result back (official: 2048x512, HorNet-L "
+      "2560x640); classification: square to crop")(
       "batch-size", number(1), "images (segmentation: windows) that run at once")(
       "skip-unreadable", po::bool_switch(), "leave out images that cannot be read, and list them")(
       "json", text("FILE"), "write the figures as JSON, too")(

@@ -44,26 +44,13 @@ CategoryIds match_categories(const ClassTable& classes, const CocoDataset& data)
   return ids;
 }
 
-CocoResult to_result(const Instance& found, int64_t category_id, const CocoImage& image,
-                     cv::Size size) {
-  CocoResult result;
-  result.image_id = image.id;
-  result.category_id = category_id;
-  result.score = found.score;
-  result.box = cv::Rect2d(found.box);
-  result.mask = RunLengthMask{size, run_lengths(found.mask, size)};
-  return result;
-}
-
 // The images of a data set, one after the other through a detector.
 class DetectionRun {
  public:
   DetectionRun(const EvalJob& job, CocoDataset& data)
       : job_(job),
         data_(data),
-        detector_(
-            job.weights, job.runtime,
-            {job.size.value_or(DetectorOptions().size), job.score_threshold, job.allow_partial}),
+        detector_(job.weights, job.runtime, {job.size, job.score_threshold, job.allow_partial}),
         folder_(job.images.empty() ? job.data.parent_path() : job.images) {
     announce(architecture_name(detector_.architecture()), detector_.load_report(), device());
     category_ids_ = match_categories(detector_.classes(), data);
@@ -116,7 +103,7 @@ class DetectionRun {
         const auto category = category_ids_[static_cast<size_t>(instance.label)];
         if (!category) continue;
         const CocoImage& image = data_.images[items[i].index];
-        results_.push_back(to_result(instance, *category, image, images[i].size()));
+        results_.push_back(to_coco_result(instance, image.id, *category, images[i].size()));
       }
     }
   }
@@ -140,21 +127,6 @@ std::optional<std::string> foreign_results(const CocoDataset& data,
   if (foreign == 0) return std::nullopt;
   return std::to_string(foreign) + " of " + std::to_string(results.size()) +
          " results are of categories that " + data.name + " does not have, and are left out";
-}
-
-// Boxes if any result has one; masks if all results and all objects have them.
-std::vector<CocoIou> available(const CocoDataset& data, const std::vector<CocoResult>& results) {
-  const auto has_box = [](const CocoResult& result) { return result.box.has_value(); };
-  const auto has_mask = [](const CocoResult& result) { return result.mask.has_value(); };
-  const auto is_masked = [](const CocoAnnotation& object) { return object.has_mask(); };
-  const bool masks = std::all_of(results.begin(), results.end(), has_mask) &&
-                     std::all_of(data.annotations.begin(), data.annotations.end(), is_masked);
-  std::vector<CocoIou> ious;
-  if (!masks || results.empty() || std::any_of(results.begin(), results.end(), has_box)) {
-    ious.push_back(CocoIou::kBoxes);
-  }
-  if (masks) ious.push_back(CocoIou::kMasks);
-  return ious;
 }
 
 ordered_json figures_json(const CocoFigures& figures) {
@@ -213,7 +185,7 @@ Evaluation evaluate_detection(const EvalJob& job) {
     results = run.run(out.skipped);
   }
   out.images = static_cast<int64_t>(data.images.size() - out.skipped.size());
-  const std::vector<CocoIou> ious = job.ious.empty() ? available(data, results) : job.ious;
+  const std::vector<CocoIou> ious = job.ious.empty() ? available_ious(data, results) : job.ious;
   std::vector<CocoScores> scores;
   for (const CocoIou iou : ious) scores.push_back(evaluate_coco(data, results, iou));
   report(ious, scores, out);

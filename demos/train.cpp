@@ -2,6 +2,7 @@
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/training/architecture.h>
 #include <hornet/training/classification_task.h>
+#include <hornet/training/detection_task.h>
 #include <hornet/training/initialise.h>
 #include <hornet/training/pretrained.h>
 #include <hornet/training/segmentation_task.h>
@@ -14,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include <tuple>
 
 #include "demos/cli.h"
 #include "demos/commands.h"
@@ -41,11 +43,14 @@ po::typed_value<double>* real(double standard, const char* shown) {
 
 void add_what(po::options_description& options) {
   auto add = options.add_options();
-  add("task", text("TASK")->required(), "segment or classify");
+  add("task", text("TASK")->required(), "detect, segment or classify");
   add("data", text("LIST")->required(),
-      "segment: file with a line `image label` a sample, relative to its folder; classify: folder "
-      "with a folder of images for every class");
+      "detect: COCO annotations (.json), with or without masks; segment: file with a line `image "
+      "label` a sample, relative to its folder; classify: folder with a folder of images for every "
+      "class");
   add("validation", text("LIST"), "the same, of images that are never trained on");
+  add("images", text("DIR"), "detect: the images' folder; by default that of --data");
+  add("validation-images", text("DIR"), "detect: the same of --validation");
   add("output", text("FOLDER")->required(),
       "where state.safetensors, model.safetensors, best.safetensors, losses.csv, metrics.csv and "
       "curves.png go");
@@ -58,13 +63,16 @@ void add_what(po::options_description& options) {
   add("resume", po::bool_switch(), "go on with the run in --output; give its other options again");
   add("classes", text("NAMES"),
       "segment: ade20k, cityscapes, camvid, a palette file, or a file with a name a line; by "
-      "default the checkpoint's");
+      "default the checkpoint's; detect: the same, by default the categories of --data");
   add("ignore-label", number(255), "label of pixels without a class");
   add("reduce-zero-label", po::bool_switch(),
       "labels count classes from 1, and 0 is none, as ADE20K's");
   add("width", po::value<int>()->value_name("N"), "channels of the first stage");
   add("depths", text("A,B,C,D"), "blocks of the four stages");
-  add("head-channels", po::value<int>()->value_name("N"), "of UperNet");
+  add("head-channels", po::value<int>()->value_name("N"), "of UperNet, or of the pyramid");
+  add("anchor-scales", text("A,B"), "detect: sizes of anchors, times the stride; by default 8");
+  add("anchor-ratios", text("A,B"), "detect: their height / width; by default 0.5,1,2");
+  add("pyramid-levels", po::value<int>()->value_name("N"), "detect: 4 to 8; by default 5");
   add("initialisation", text("HOW", "fan-in"),
       "fan-in: gnConv works from the start, for training from nothing; official: std 0.02");
 }
@@ -94,8 +102,17 @@ void add_recipe(po::options_description& options) {
 void add_images(po::options_description& options) {
   auto add = options.add_options();
   add("crop", text("WxH"), "size of training images; by default 512x512, classify 224x224");
-  add("size", text("WxH"), "scale images into this box first, as `hornet segment` then does");
-  add("scale", text("LOW,HIGH", "0.5,2"), "segment: random scale");
+  add("size", text("WxH"),
+      "scale images into this box first, as `hornet detect` and `hornet segment` then do");
+  add("scale", text("LOW,HIGH", "0.5,2"), "detect, segment: random scale");
+  add("object-height", text("LOW,HIGH"),
+      "detect: scale images so that an object of each has a height of so many pixels, instead");
+  add("aspect", real(0, "0"), "detect: how much more or less widths are scaled than heights");
+  add("paste", real(0, "0"),
+      "detect: probability that objects cut out of other images are pasted on an image");
+  add("pasted-height", text("LOW,HIGH", "28,260"), "detect: their height in pixels");
+  add("degrade", po::bool_switch(), "detect: blur, noise and JPEG's artefacts");
+  add("grey-crowds", po::bool_switch(), "detect: paint crowds over instead of leaving them out");
   add("no-flip", po::bool_switch(), "no mirror images");
   add("no-colour", po::bool_switch(), "colours as they are");
   add("mode", text("MODE", "slide"),
@@ -132,6 +149,10 @@ Command command() {
       "--pretrained hornet_tiny_gf.pth --iterations 160000 --drop-path 0.4 --output tiny_gf\n"
       "  hornet train --task segment --data mine.lst --classes names.txt --model "
       "street/best.safetensors --output fine_tuned\n"
+      "  hornet train --task detect --data instances_train.json --images train2017 --validation "
+      "instances_val.json --validation-images val2017 --model cascade_mask_rcnn_hornet_tiny_gf "
+      "--pretrained hornet_tiny_gf.pth --size 1333x800 --crop 512 --rate-decay layer:0.7 --output "
+      "cascade\n"
       "  hornet train --task classify --data photos/train --validation photos/val --model "
       "hornet_nano_7x7 --output nano";
   add_what(command.options);
@@ -141,8 +162,9 @@ Command command() {
   return command;
 }
 
-// "0.5,2" or "2,2,6,2" as `count` numbers above 0.
+// "0.5,2" or "2,2,6,2" as `count` numbers above 0; 0: as many as there are, up to 16.
 std::vector<double> numbers(const po::variables_map& values, const char* option, size_t count) {
+  constexpr size_t kMost = 16;
   const std::string given = values[option].as<std::string>();
   std::vector<double> out;
   std::istringstream stream(given);
@@ -152,10 +174,10 @@ std::vector<double> numbers(const po::variables_map& values, const char* option,
     if (item.empty() || *end != '\0' || !(out.back() > 0 && out.back() <= 1000)) out.clear();
     if (out.empty()) break;
   }
-  if (out.size() == count) return out;
+  if (count > 0 ? out.size() == count : !out.empty() && out.size() <= kMost) return out;
   throw Error(ErrorCode::kUsage, "--" + std::string(option) + " " + given + ": expected " +
-                                     std::to_string(count) +
-                                     " numbers above 0 with commas between");
+                                     (count > 0 ? std::to_string(count) + " " : "") +
+                                     "numbers above 0 with commas between");
 }
 
 // One of several words.
@@ -188,6 +210,9 @@ void check_ranges(const po::variables_map& values) {
   if (values.count("width")) check_range(values, "width", 1, 4096);
   if (values.count("head-channels")) check_range(values, "head-channels", 1, 4096);
   if (values.count("warmup")) check_range(values, "warmup", 0, 1e9);
+  if (values.count("pyramid-levels")) check_range(values, "pyramid-levels", 4, 8);
+  check_range(values, "aspect", 0, 0.5);
+  check_range(values, "paste", 0, 1);
 }
 
 ModelChanges model_changes(const po::variables_map& values) {
@@ -205,22 +230,52 @@ ModelChanges model_changes(const po::variables_map& values) {
       }
     }
   }
+  if (values.count("anchor-scales")) changes.anchor_scales = numbers(values, "anchor-scales", 0);
+  if (values.count("anchor-ratios")) changes.anchor_ratios = numbers(values, "anchor-ratios", 0);
+  if (values.count("pyramid-levels")) changes.pyramid_levels = values["pyramid-levels"].as<int>();
   changes.drop_path = values["drop-path"].as<double>();
   changes.dropout = values["dropout"].as<double>();
   return changes;
 }
 
+// "LOW,HIGH".
+std::pair<double, double> interval(const po::variables_map& values, const char* option) {
+  const auto ends = numbers(values, option, 2);
+  if (ends[0] <= ends[1]) return {ends[0], ends[1]};
+  throw Error(ErrorCode::kUsage,
+              "--" + std::string(option) + ": expected LOW,HIGH with LOW up to HIGH");
+}
+
+cv::Size crop_size(const po::variables_map& values, const char* standard) {
+  return parse_size(values.count("crop") ? values["crop"].as<std::string>() : standard, "--crop");
+}
+
+std::optional<cv::Size> box_size(const po::variables_map& values) {
+  if (!values.count("size")) return std::nullopt;
+  return parse_size(values["size"].as<std::string>(), "--size");
+}
+
+DetectionAugment detection_augment(const po::variables_map& values) {
+  DetectionAugment options;
+  options.crop = crop_size(values, "512");
+  options.box = box_size(values);
+  std::tie(options.min_scale, options.max_scale) = interval(values, "scale");
+  if (values.count("object-height")) options.object_height = interval(values, "object-height");
+  options.aspect = values["aspect"].as<double>();
+  options.flip = !values["no-flip"].as<bool>();
+  options.recolour = !values["no-colour"].as<bool>();
+  options.degrade = values["degrade"].as<bool>();
+  options.grey_crowds = values["grey-crowds"].as<bool>();
+  options.paste = values["paste"].as<double>();
+  options.pasted_height = interval(values, "pasted-height");
+  return options;
+}
+
 AugmentOptions augment_options(const po::variables_map& values, const char* crop) {
   AugmentOptions options;
-  options.crop =
-      parse_size(values.count("crop") ? values["crop"].as<std::string>() : crop, "--crop");
-  if (values.count("size")) options.box = parse_size(values["size"].as<std::string>(), "--size");
-  const auto scale = numbers(values, "scale", 2);
-  if (scale[0] > scale[1]) {
-    throw Error(ErrorCode::kUsage, "--scale: expected LOW,HIGH with LOW up to HIGH");
-  }
-  options.min_scale = scale[0];
-  options.max_scale = scale[1];
+  options.crop = crop_size(values, crop);
+  options.box = box_size(values);
+  std::tie(options.min_scale, options.max_scale) = interval(values, "scale");
   options.flip = !values["no-flip"].as<bool>();
   options.recolour = !values["no-colour"].as<bool>();
   return options;
@@ -269,6 +324,36 @@ std::unique_ptr<TrainingTask> make_segmentation(const po::variables_map& values,
   }
   return std::make_unique<SegmentationTask>(read_sample_list(values["data"].as<std::string>()),
                                             std::move(validation), options);
+}
+
+AnnotatedImages annotated_images(const po::variables_map& values, const std::string& which,
+                                 const std::string& folder, std::vector<std::string> classes,
+                                 int64_t cache) {
+  const fs::path file = values[which].as<std::string>();
+  const fs::path images =
+      values.count(folder) ? fs::path(values[folder].as<std::string>()) : file.parent_path();
+  return {read_coco_dataset(file), images, std::move(classes), cache};
+}
+
+std::unique_ptr<TrainingTask> make_detection(const po::variables_map& values,
+                                             const std::optional<weights::File>& file) {
+  const int64_t cache = parse_bytes(values["cache"].as<std::string>(), "--cache");
+  std::vector<std::string> classes;
+  if (values.count("classes")) classes = read_classes(values["classes"].as<std::string>()).names;
+  AnnotatedImages training = annotated_images(values, "data", "images", classes, cache);
+  std::optional<AnnotatedImages> validation;
+  if (values.count("validation")) {
+    validation =
+        annotated_images(values, "validation", "validation-images", training.classes(), cache / 4);
+  }
+  ModelChanges changes = model_changes(values);
+  changes.classes = static_cast<int64_t>(training.classes().size());
+  DetectionOptions options;
+  options.architecture = file ? detection_architecture(*file, changes)
+                              : detection_architecture(values["model"].as<std::string>(), changes);
+  options.augment = detection_augment(values);
+  options.size = options.augment.box;
+  return std::make_unique<DetectionTask>(std::move(training), std::move(validation), options);
 }
 
 std::unique_ptr<TrainingTask> make_classification(const po::variables_map& values,
@@ -386,7 +471,7 @@ int run_train(int argc, char** argv) {
   keep_freed_memory();
   choice(*values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
   check_ranges(*values);
-  const std::string what = choice(*values, "task", {"segment", "classify"});
+  const std::string what = choice(*values, "task", {"detect", "segment", "classify"});
   if (what == "segment" && (*values)["batch-size"].as<int>() < 2) {
     throw Error(
         ErrorCode::kUsage,
@@ -398,8 +483,10 @@ int run_train(int argc, char** argv) {
       trainer_options(*values, model.has_value() || values->count("pretrained"));
   check_output(*values);
   const InterruptGuard guard;
-  const std::unique_ptr<TrainingTask> task =
-      what == "segment" ? make_segmentation(*values, model) : make_classification(*values, model);
+  const auto make = what == "detect"    ? make_detection
+                    : what == "segment" ? make_segmentation
+                                        : make_classification;
+  const std::unique_ptr<TrainingTask> task = make(*values, model);
   if (!(*values)["resume"].as<bool>()) load_weights(*task, *values, model);
   Trainer trainer(*task, options);
   if ((*values)["resume"].as<bool>()) {

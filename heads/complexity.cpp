@@ -8,7 +8,6 @@ namespace {
 
 constexpr int64_t kRegions = 1000, kMasks = 100;  // per stage, in the official counting
 constexpr int64_t kBoxSide = 7, kMaskSide = 14;   // of the regions' features
-constexpr int64_t kAnchors = 3;
 constexpr std::array<int64_t, 4> kPoolSides = {1, 2, 3, 6};
 
 enum class Counting { kFvcore, kMmcv };
@@ -194,18 +193,20 @@ std::vector<Level> pyramid(Tally& tally, const DetectorNumbers& numbers,
     }
     outputs.push_back({channels, level.size});
   }
-  const GridSize last = outputs.back().size;
-  outputs.push_back({numbers.channels, {(last.height + 1) / 2, (last.width + 1) / 2}});
+  while (static_cast<int64_t>(outputs.size()) < numbers.levels) {
+    const GridSize last = outputs.back().size;
+    outputs.push_back({numbers.channels, {(last.height + 1) / 2, (last.width + 1) / 2}});
+  }
   return outputs;
 }
 
-void rpn(Tally& tally, const std::vector<Level>& levels) {
+void rpn(Tally& tally, const std::vector<Level>& levels, int64_t anchors) {
   int64_t places = 0;
   for (const Level& level : levels) places += area(level.size);
   const int64_t channels = levels.front().channels;
   tally.conv(channels, channels, 3, places);
-  tally.conv(channels, kAnchors, 1, places);
-  tally.conv(channels, 4 * kAnchors, 1, places);
+  tally.conv(channels, anchors, 1, places);
+  tally.conv(channels, 4 * anchors, 1, places);
 }
 
 void box_head(Tally& tally, const DetectorNumbers& numbers) {
@@ -226,7 +227,7 @@ void box_head(Tally& tally, const DetectorNumbers& numbers) {
 void mask_head(Tally& tally, const DetectorNumbers& numbers) {
   const int64_t channels = numbers.channels;
   const int64_t places = kMasks * kMaskSide * kMaskSide;
-  for (int i = 0; i < 4; ++i) {
+  for (int64_t i = 0; i < numbers.mask_convs; ++i) {
     tally.conv(channels, channels, 3, places);
     tally.relu_or_pool(channels * places);
   }
@@ -293,7 +294,7 @@ Complexity backbone_complexity(const ResNetNumbers& backbone, GridSize input) {
 Complexity detector_complexity(const AnyBackboneNumbers& backbone, const DetectorNumbers& detector,
                                GridSize input) {
   Tally tally(Counting::kMmcv);
-  rpn(tally, pyramid(tally, detector, dense_backbone(tally, backbone, input)));
+  rpn(tally, pyramid(tally, detector, dense_backbone(tally, backbone, input)), detector.anchors);
   for (int64_t stage = 0; stage < detector.stages; ++stage) {
     box_head(tally, detector);
     mask_head(tally, detector);

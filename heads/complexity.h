@@ -61,6 +61,9 @@ struct DetectorNumbers {
   int64_t shared_fcs = 1;
   int64_t fc_channels = 1024;
   bool class_agnostic = false;  // one box for all classes
+  int64_t mask_convs = 4;
+  int64_t anchors = 3;  // of a position
+  int64_t levels = 5;   // of the pyramid
 };
 
 struct SegmentorNumbers {

@@ -35,8 +35,15 @@ Architecture detector_architecture(const Family& family, const HorNetOptions& ba
   out.backbone = backbone;
   out.num_classes = kCocoClasses;
   out.neck = FpnOptions(feature_info(backbone)).output(family.fusion);
+  if (backbone.base_dim < kNarrowestPublished) out.neck->channels(2 * backbone.base_dim);
   out.detector = MaskRcnnOptions(FpnImpl::feature_info(*out.neck));
   out.detector->cascade(family.cascade).num_classes(kCocoClasses);
+  if (backbone.base_dim < kNarrowestPublished) {
+    constexpr int64_t kFewerProposals = 300;
+    out.detector->roi.bbox().fc_channels(8 * backbone.base_dim);
+    out.detector->roi.mask().convs(3);
+    out.detector->rpn.max_proposals(kFewerProposals);
+  }
   return out;
 }
 

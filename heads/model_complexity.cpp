@@ -41,6 +41,9 @@ DetectorNumbers detector_numbers(const Architecture& architecture) {
   numbers.shared_fcs = roi.bbox().fcs();
   numbers.fc_channels = roi.bbox().fc_channels();
   numbers.class_agnostic = roi.bbox().class_agnostic();
+  numbers.mask_convs = roi.mask().convs();
+  numbers.anchors = architecture.detector->rpn.anchors().per_position();
+  numbers.levels = architecture.neck->levels();
   return numbers;
 }
 

@@ -1,4 +1,5 @@
 #include <hornet/backbone/error.h>
+#include <hornet/heads/detector_settings.h>
 #include <hornet/heads/model.h>
 #include <hornet/heads/torchvision_layout.h>
 
@@ -16,6 +17,10 @@ class Keys {
   using Names = std::function<std::string(const std::string&)>;
 
   Keys(const weights::File& file, Names shown) : file_(file), shown_(std::move(shown)) {}
+
+  DetectorSettings detector_settings() const {
+    return read_detector_settings(file_.meta, file_.path.string());
+  }
 
   bool has(const std::string& key) const { return file_.tensors.count(key) > 0; }
 
@@ -128,9 +133,27 @@ Fusion recognise_fusion(const Keys& keys, const std::string& prefix) {
   return {FusionConv::kGnConv7x7, {}};
 }
 
+// What the weights do not show; where they do, they must agree.
+DetectorSettings settings_for(const Keys& keys, size_t inputs) {
+  const DetectorSettings settings = keys.detector_settings();
+  const int64_t anchors = keys.size("rpn_head.rpn_cls.weight", 0);
+  if (anchors != settings.anchors.per_position()) {
+    keys.fail("has " + std::to_string(anchors) + " anchors a position, where its metadata " +
+              "(hornet.anchor_scales, hornet.anchor_ratios) make " +
+              std::to_string(settings.anchors.per_position()));
+  }
+  if (settings.levels < static_cast<int64_t>(inputs)) {
+    keys.fail("has " + std::to_string(settings.levels) + " pyramid levels in its metadata");
+  }
+  return settings;
+}
+
 void recognise_detector(const Keys& keys, Architecture& out) {
   const Fusion fusion = recognise_fusion(keys, "neck.fpn_convs.0.");
-  out.neck = FpnOptions(feature_info(out.backbone))
+  const std::vector<FeatureInfo> inputs = feature_info(out.backbone);
+  const DetectorSettings settings = settings_for(keys, inputs.size());
+  out.neck = FpnOptions(inputs)
+                 .levels(settings.levels)
                  .channels(keys.size("neck.lateral_convs.0.conv.weight", 0))
                  .output(fusion.kind)
                  .filter_size(fusion.size);
@@ -140,7 +163,9 @@ void recognise_detector(const Keys& keys, Architecture& out) {
   out.num_classes = keys.size(bbox + "fc_cls.weight", 0) - 1;
   MaskRcnnOptions options(FpnImpl::feature_info(*out.neck));
   options.cascade(cascade).num_classes(out.num_classes);
-  options.rpn.channels(keys.size("rpn_head.rpn_conv.weight", 0));
+  options.rpn.channels(keys.size("rpn_head.rpn_conv.weight", 0))
+      .anchors(settings.anchors)
+      .max_proposals(settings.proposals);
   options.roi.bbox()
       .convs(keys.count(bbox + "shared_convs.", ".conv.weight"))
       .fcs(keys.count(bbox + "shared_fcs.", ".weight"))

@@ -341,6 +341,21 @@ CocoCategoryScores score_category(const CocoCategory& category, const Scenes& sc
 
 const char* iou_name(CocoIou iou) { return iou == CocoIou::kBoxes ? "bbox" : "segm"; }
 
+std::vector<CocoIou> available_ious(const CocoDataset& data,
+                                    const std::vector<CocoResult>& results) {
+  const auto has_box = [](const CocoResult& result) { return result.box.has_value(); };
+  const auto has_mask = [](const CocoResult& result) { return result.mask.has_value(); };
+  const auto is_masked = [](const CocoAnnotation& object) { return object.has_mask(); };
+  const bool masks = std::all_of(results.begin(), results.end(), has_mask) &&
+                     std::all_of(data.annotations.begin(), data.annotations.end(), is_masked);
+  std::vector<CocoIou> ious;
+  if (!masks || results.empty() || std::any_of(results.begin(), results.end(), has_box)) {
+    ious.push_back(CocoIou::kBoxes);
+  }
+  if (masks) ious.push_back(CocoIou::kMasks);
+  return ious;
+}
+
 CocoScores evaluate_coco(const CocoDataset& data, const std::vector<CocoResult>& results,
                          CocoIou iou) {
   const std::vector<Scenes> scenes = sort_into_scenes(data, results, iou);

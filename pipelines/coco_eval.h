@@ -32,6 +32,11 @@ enum class CocoIou { kBoxes, kMasks };
 // "bbox" and "segm".
 const char* iou_name(CocoIou iou);
 
+// What can be measured: boxes if any result has one; masks if all results and all objects have
+// them.
+std::vector<CocoIou> available_ious(const CocoDataset& data,
+                                    const std::vector<CocoResult>& results);
+
 // The official twelve: AP over all thresholds, at 0.5, at 0.75, of small, medium and large objects;
 // AR with at most 1, 10, 100 detections an image and category, of small, medium and large objects.
 constexpr size_t kNumCocoFigures = 12;

@@ -28,6 +28,17 @@ CocoResult parse_result(const json& object) {
 
 }  // namespace
 
+CocoResult to_coco_result(const Instance& found, int64_t image_id, int64_t category_id,
+                          cv::Size image) {
+  CocoResult result;
+  result.image_id = image_id;
+  result.category_id = category_id;
+  result.score = found.score;
+  result.box = cv::Rect2d(found.box);
+  result.mask = RunLengthMask{image, run_lengths(found.mask, image)};
+  return result;
+}
+
 std::vector<CocoResult> read_coco_results(const std::string& text, const std::string& name) {
   const json document = parse_document(text, name);
   if (!document.is_array()) {

@@ -9,6 +9,7 @@
 // list of numbers, checked against their size; from_run_lengths() turns them into pixels.
 #pragma once
 
+#include <hornet/pipelines/results.h>
 #include <hornet/pipelines/run_length.h>
 
 #include <cstdint>
@@ -27,6 +28,10 @@ struct CocoResult {
   std::optional<cv::Rect2d> box;  // x, y, width, height in image pixels
   std::optional<RunLengthMask> mask;
 };
+
+// What a detector has found in an image of this size.
+CocoResult to_coco_result(const Instance& found, int64_t image_id, int64_t category_id,
+                          cv::Size image);
 
 // Parses the JSON text of a results file. Throws hornet::Error(kInput) that names `name` and the
 // object that is wrong.

@@ -1,11 +1,14 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/model_defaults.h>
 
 #include <algorithm>
 
 namespace hornet {
 namespace {
+
+constexpr int kOfficialWidth = 1333, kOfficialHeight = 800;
 
 ImageSize image_size(cv::Size size) { return {size.height, size.width}; }
 
@@ -77,9 +80,21 @@ Detector::Detector(const std::filesystem::path& checkpoint, const RuntimeOptions
   load_report_ = loaded.report;
   classes_ =
       ClassTable::from_names(loaded.meta.classes, static_cast<int>(architecture_.num_classes));
+  if (!options_.size) options_.size = default_size(loaded.meta);
+  use_options();
+  runtime_.place(*model_);
+}
+
+Detector::Detector(MaskRcnn model, ClassTable classes, const Runtime& runtime,
+                   const DetectorOptions& options)
+    : runtime_(runtime), options_(options), classes_(std::move(classes)), model_(std::move(model)) {
+  use_options();
+}
+
+void Detector::use_options() {
+  if (!options_.size) options_.size = cv::Size(kOfficialWidth, kOfficialHeight);
   candidate_threshold_ = model_->roi_head->options.score_threshold();
   set_score_threshold(options_.score_threshold);
-  runtime_.place(*model_);
 }
 
 std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
@@ -89,7 +104,7 @@ std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
 std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Mat>& images) {
   std::vector<Preprocessed> inputs;
   for (const cv::Mat& image : images) {
-    inputs.push_back(preprocess(image, detection_preprocess(model_->conventions, options_.size)));
+    inputs.push_back(preprocess(image, detection_preprocess(model_->conventions, size())));
   }
   return run(inputs);
 }

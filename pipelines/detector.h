@@ -17,12 +17,15 @@
 #include <hornet/pipelines/runtime.h>
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 namespace hornet {
 
 struct DetectorOptions {
-  cv::Size size = {1333, 800};   // images are scaled into this box, either way round
+  // Images are scaled into this box, either way round; by default what the checkpoint says, else
+  // the official 1333x800.
+  std::optional<cv::Size> size;
   double score_threshold = 0.3;  // weaker objects are left out
   bool allow_partial = false;    // of the checkpoint: load what fits
 };
@@ -31,6 +34,11 @@ class Detector {
  public:
   explicit Detector(const std::filesystem::path& checkpoint, const RuntimeOptions& runtime = {},
                     const DetectorOptions& options = {});
+
+  // A model that is in memory, on the runtime's device, as it is: nothing is prepared, so that it
+  // may go on being trained. It must be in evaluation mode.
+  Detector(MaskRcnn model, ClassTable classes, const Runtime& runtime,
+           const DetectorOptions& options);
 
   // The objects in a BGR image, best first.
   std::vector<Instance> operator()(const cv::Mat& bgr);
@@ -45,6 +53,7 @@ class Detector {
   void set_score_threshold(double threshold);
 
   const DetectorOptions& options() const { return options_; }
+  cv::Size size() const { return *options_.size; }
   const ClassTable& classes() const { return classes_; }
   const Runtime& runtime() const { return runtime_; }
   const Architecture& architecture() const { return architecture_; }
@@ -54,8 +63,10 @@ class Detector {
   void run_batch(const std::vector<Preprocessed>& images,
                  std::vector<std::vector<Instance>>& results);
 
+  void use_options();
+
   Runtime runtime_;
-  DetectorOptions options_;
+  DetectorOptions options_;  // with a size
   Architecture architecture_;
   weights::LoadReport load_report_;
   ClassTable classes_;

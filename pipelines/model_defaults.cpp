@@ -25,19 +25,28 @@ std::optional<cv::Size> box(const std::string& text) {
   return cv::Size(*width, *height);
 }
 
+std::string entry(const weights::Metadata& meta, const char* key) {
+  const auto found = meta.entries.find(key);
+  return found == meta.entries.end() ? std::string() : found->second;
+}
+
 }  // namespace
 
+std::optional<cv::Size> default_size(const weights::Metadata& meta) {
+  return box(entry(meta, kSize));
+}
+
+void set_default_size(weights::Metadata& meta, cv::Size size) {
+  meta.entries[kSize] = std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
 SegmentDefaults segment_defaults(const weights::Metadata& meta) {
-  const auto entry = [&](const char* key) {
-    const auto found = meta.entries.find(key);
-    return found == meta.entries.end() ? std::string() : found->second;
-  };
   SegmentDefaults defaults;
-  const std::string mode = entry(kMode);
+  const std::string mode = entry(meta, kMode);
   if (mode == "whole" || mode == "slide") defaults.whole = mode == "whole";
-  defaults.tile = positive(entry(kTile));
-  defaults.stride = positive(entry(kStride));
-  defaults.size = box(entry(kSize));
+  defaults.tile = positive(entry(meta, kTile));
+  defaults.stride = positive(entry(meta, kStride));
+  defaults.size = default_size(meta);
   return defaults;
 }
 
@@ -45,10 +54,7 @@ void set_segment_defaults(weights::Metadata& meta, const SegmentDefaults& defaul
   if (defaults.whole) meta.entries[kMode] = *defaults.whole ? "whole" : "slide";
   if (defaults.tile) meta.entries[kTile] = std::to_string(*defaults.tile);
   if (defaults.stride) meta.entries[kStride] = std::to_string(*defaults.stride);
-  if (defaults.size) {
-    meta.entries[kSize] =
-        std::to_string(defaults.size->width) + "x" + std::to_string(defaults.size->height);
-  }
+  if (defaults.size) set_default_size(meta, *defaults.size);
 }
 
 }  // namespace hornet

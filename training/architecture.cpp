@@ -34,6 +34,31 @@ UperNetOptions head_for(const Architecture& architecture, const ModelChanges& ch
   return options;
 }
 
+// The neck and the heads of a detector for a backbone that may have another width by now. The
+// pyramid's channels are those of the RPN and of the heads' convolutions too.
+void change_detector(Architecture& architecture, const ModelChanges& changes) {
+  const FpnOptions old_neck = *architecture.neck;
+  const MaskRcnnOptions old = *architecture.detector;
+  architecture.neck = FpnOptions(feature_info(architecture.backbone))
+                          .channels(changes.head_channels.value_or(old_neck.channels()))
+                          .levels(changes.pyramid_levels.value_or(old_neck.levels()))
+                          .output(old_neck.output())
+                          .filter_size(old_neck.filter_size());
+  MaskRcnnOptions detector(FpnImpl::feature_info(*architecture.neck));
+  detector.cascade(old.roi.cascade()).num_classes(changes.classes);
+  detector.roi.bbox()
+      .convs(old.roi.bbox().convs())
+      .fcs(old.roi.bbox().fcs())
+      .fc_channels(old.roi.bbox().fc_channels())
+      .class_agnostic(old.roi.bbox().class_agnostic());
+  detector.roi.mask().convs(old.roi.mask().convs());
+  detector.rpn.max_proposals(old.rpn.max_proposals()).anchors(old.rpn.anchors());
+  if (!changes.anchor_scales.empty()) detector.rpn.anchors().scales = changes.anchor_scales;
+  if (!changes.anchor_ratios.empty()) detector.rpn.anchors().ratios = changes.anchor_ratios;
+  architecture.detector = detector;
+  architecture.num_classes = changes.classes;
+}
+
 // The checkpoint's architecture, which must be HorNet's and for `task`.
 Architecture of_file(const weights::File& file, const ModelChanges& changes, Task task) {
   if (changes.width || changes.depths || changes.head_channels) {
@@ -82,6 +107,34 @@ Architecture segmentation_architecture(const std::string& name, const ModelChang
 Architecture segmentation_architecture(const weights::File& file, const ModelChanges& changes) {
   Architecture architecture = of_file(file, changes, Task::kSegmentation);
   architecture.segmentor = head_for(architecture, changes);
+  return architecture;
+}
+
+Architecture detection_architecture(const std::string& name, const ModelChanges& changes) {
+  const bool bare = name.compare(0, 7, "hornet_") == 0;
+  Architecture architecture = official_architecture(bare ? "fpn_mask_rcnn_" + name : name);
+  if (architecture.task != Task::kDetection) {
+    throw Error(ErrorCode::kUsage, "--model " + name + ": is for " + task_name(architecture.task) +
+                                       ", not for " + task_name(Task::kDetection));
+  }
+  change_backbone(std::get<HorNetOptions>(architecture.backbone), changes);
+  change_detector(architecture, changes);
+  return architecture;
+}
+
+Architecture detection_architecture(const weights::File& file, const ModelChanges& changes) {
+  if (!changes.anchor_scales.empty() || !changes.anchor_ratios.empty() || changes.pyramid_levels) {
+    throw Error(ErrorCode::kUsage,
+                "--anchor-scales, --anchor-ratios and --pyramid-levels change a model of the "
+                "table, but --model is the checkpoint " +
+                    file.path.string() + "; name a variant there and the file as --pretrained");
+  }
+  Architecture architecture = of_file(file, changes, Task::kDetection);
+  if (architecture.detector->conventions != Conventions::kMmdet) {
+    throw Error(ErrorCode::kUsage, "--model " + file.path.string() +
+                                       ": has torchvision's conventions, which are not trained");
+  }
+  change_detector(architecture, changes);
   return architecture;
 }
 

@@ -10,7 +10,14 @@ namespace {
 
 constexpr double kOfficialStd = 0.02, kOfficialLayerScale = 1e-6;
 constexpr double kLayerScale = 0.4;
-constexpr double kPixelClassifierStd = 0.01;
+
+// The last layers of heads, by the end of their names.
+struct LastLayer {
+  const char* name;
+  double std;
+};
+constexpr LastLayer kLastLayers[] = {
+    {"conv_seg", 0.01}, {"rpn_cls", 0.01}, {"rpn_reg", 0.01}, {"fc_cls", 0.01}, {"fc_reg", 0.001}};
 
 void zero(torch::Tensor& bias) {
   if (bias.defined()) torch::nn::init::zeros_(bias);
@@ -68,11 +75,12 @@ void initialise(torch::nn::Module& model, Initialisation how) {
   const torch::NoGradGuard no_grad;
   model.apply([how](torch::nn::Module& module) { draw(module, how); });
   if (how == Initialisation::kFanIn) model.apply(raise_gates);
-  model.apply([](const std::string& name, torch::nn::Module& module) {
-    auto* conv = module.as<torch::nn::Conv2dImpl>();
-    if (conv == nullptr || !ends_with(name, "conv_seg")) return;
-    torch::nn::init::normal_(conv->weight, 0, kPixelClassifierStd);
-  });
+  for (const auto& parameter : model.named_parameters()) {
+    for (const LastLayer& last : kLastLayers) {
+      if (!ends_with(parameter.key(), std::string(last.name) + ".weight")) continue;
+      torch::nn::init::normal_(parameter.value(), 0, last.std);
+    }
+  }
 }
 
 }  // namespace hornet

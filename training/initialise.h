@@ -9,8 +9,8 @@
 //
 // Convolutions and linear layers: normal with std = fan_in^-1/2, biases 0. What mixes space in a
 // gnConv is scaled up by 1/scale, so that the gates have unit variance (of a global filter its last
-// norm, whose input is normalised). Layer scale 0.4. Norms keep 1 and 0. A classifier of pixels
-// (`conv_seg`) starts at std 0.01, undecided.
+// norm, whose input is normalised). Layer scale 0.4. Norms keep 1 and 0. The last layers of dense
+// heads start undecided: std 0.01, and 0.001 for the deltas of a box head, as in mmdet.
 #pragma once
 
 #include <torch/nn/module.h>
