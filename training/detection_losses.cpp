@@ -1,0 +1,1 @@
+#include <hornet/training/detection_losses.h>
