@@ -95,6 +95,7 @@ void add_recipe(po::options_description& options) {
   add("drop-path", real(0, "0"), "stochastic depth of the last block");
   add("dropout", real(0.1, "0.1"), "before UperNet's classifiers");
   add("class-weights", text("HOW", "none"), "segment: none or balanced, by frequency");
+  add("rois", number(512), "detect: regions of an image that the heads are trained on");
   add("label-smoothing", real(0.1, "0.1"), "classify");
   add("seed", number(1), "of all that is random");
 }
@@ -198,13 +199,12 @@ void check_ranges(const po::variables_map& values) {
     const char* option;
     double low, high;
   };
-  constexpr Range kRanges[] = {{"iterations", 1, 1e9},     {"batch-size", 1, 4096},
-                               {"weight-decay", 0, 1},     {"hold", 0, 1},
-                               {"clip", 0, 1e9},           {"ema", 0, 0.999999},
-                               {"drop-path", 0, 0.95},     {"dropout", 0, 0.95},
-                               {"threads", 0, 64},         {"seed", 0, 2147483647},
-                               {"save-every", 0, 1e9},     {"label-smoothing", 0, 0.99},
-                               {"validate-every", 0, 1e9}, {"ignore-label", 0, 65535}};
+  constexpr Range kRanges[] = {
+      {"iterations", 1, 1e9},  {"batch-size", 1, 4096},    {"weight-decay", 0, 1},
+      {"hold", 0, 1},          {"clip", 0, 1e9},           {"ema", 0, 0.999999},
+      {"drop-path", 0, 0.95},  {"dropout", 0, 0.95},       {"threads", 0, 64},
+      {"seed", 0, 2147483647}, {"save-every", 0, 1e9},     {"label-smoothing", 0, 0.99},
+      {"rois", 1, 1e5},        {"validate-every", 0, 1e9}, {"ignore-label", 0, 65535}};
   for (const Range& range : kRanges) check_range(values, range.option, range.low, range.high);
   if (values.count("lr")) check_range(values, "lr", 1e-12, 1e3);
   if (values.count("width")) check_range(values, "width", 1, 4096);
@@ -352,6 +352,8 @@ std::unique_ptr<TrainingTask> make_detection(const po::variables_map& values,
   options.architecture = file ? detection_architecture(*file, changes)
                               : detection_architecture(values["model"].as<std::string>(), changes);
   options.augment = detection_augment(values);
+  options.losses = DetectionLossOptions(options.architecture.detector->roi.cascade());
+  options.losses.roi_sample.number = values["rois"].as<int>();
   options.size = options.augment.box;
   return std::make_unique<DetectionTask>(std::move(training), std::move(validation), options);
 }

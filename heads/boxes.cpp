@@ -17,6 +17,10 @@ torch::Tensor base_anchors(const AnchorOptions& options, int64_t stride, torch::
   return (options.rounded ? anchors.round() : anchors).to(device);
 }
 
+torch::Tensor as_tensor(const DeltaStds& stds, const torch::TensorOptions& options) {
+  return torch::tensor(c10::ArrayRef<double>(stds.data(), 4), options);
+}
+
 }  // namespace
 
 torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_t width,
@@ -31,29 +35,45 @@ torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_
   return (shifts.unsqueeze(1) + base_anchors(options, stride, device)).view({-1, 4});
 }
 
-torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
-                            const DeltaStds& stds, const ImageSize& clip, bool limit_shrinking) {
+torch::Tensor apply_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
+                           const DeltaStds& stds, bool limit_shrinking) {
   static const double kMaxLogRatio = std::abs(std::log(16.0 / 1000.0));
   TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && deltas.size(0) == boxes.size(0) &&
                   deltas.size(1) % 4 == 0,
-              "decode_deltas: boxes [K,4] and deltas [K,4*C], got ", boxes.sizes(), " and ",
+              "apply_deltas: boxes [K,4] and deltas [K,4*C], got ", boxes.sizes(), " and ",
               deltas.sizes());
   const int64_t groups = deltas.size(1) / 4;
-  const torch::Tensor std = torch::tensor(c10::ArrayRef<double>(stds.data(), 4), boxes.options());
-  const torch::Tensor scaled = deltas.reshape({-1, groups, 4}) * std;
+  const torch::Tensor scaled = deltas.reshape({-1, groups, 4}) * as_tensor(stds, boxes.options());
   const torch::Tensor centre = ((boxes.slice(1, 0, 2) + boxes.slice(1, 2, 4)) * 0.5).unsqueeze(1);
   const torch::Tensor size = (boxes.slice(1, 2, 4) - boxes.slice(1, 0, 2)).unsqueeze(1);
   const torch::Tensor new_centre = centre + size * scaled.slice(2, 0, 2);
   torch::Tensor log_ratio = scaled.slice(2, 2, 4).clamp_max(kMaxLogRatio);
   if (limit_shrinking) log_ratio = log_ratio.clamp_min(-kMaxLogRatio);
-  const torch::Tensor new_size = size * log_ratio.exp();
-  const torch::Tensor half = new_size * 0.5;
-  const torch::Tensor limit = torch::tensor(
-      {static_cast<double>(clip.width), static_cast<double>(clip.height)}, boxes.options());
-  const torch::Tensor zero = torch::zeros_like(limit);
-  const torch::Tensor low = (new_centre - half).clamp(zero, limit);
-  const torch::Tensor high = (new_centre + half).clamp(zero, limit);
-  return torch::cat({low, high}, 2).reshape({-1, groups * 4});
+  const torch::Tensor half = size * log_ratio.exp() * 0.5;
+  return torch::cat({new_centre - half, new_centre + half}, 2).reshape({-1, groups * 4});
+}
+
+torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
+                            const DeltaStds& stds, const ImageSize& clip, bool limit_shrinking) {
+  const torch::Tensor moved = apply_deltas(boxes, deltas, stds, limit_shrinking);
+  const auto width = static_cast<double>(clip.width), height = static_cast<double>(clip.height);
+  const torch::Tensor limit = torch::tensor({width, height, width, height}, boxes.options());
+  return moved.view({-1, moved.size(1) / 4, 4})
+      .clamp(torch::zeros_like(limit), limit)
+      .view(moved.sizes());
+}
+
+torch::Tensor encode_deltas(const torch::Tensor& boxes, const torch::Tensor& objects,
+                            const DeltaStds& stds) {
+  TORCH_CHECK(boxes.dim() == 2 && boxes.size(1) == 4 && objects.sizes() == boxes.sizes(),
+              "encode_deltas: boxes [K,4] and an object each, got ", boxes.sizes(), " and ",
+              objects.sizes());
+  const torch::Tensor centre = (boxes.slice(1, 0, 2) + boxes.slice(1, 2, 4)) * 0.5;
+  const torch::Tensor size = boxes.slice(1, 2, 4) - boxes.slice(1, 0, 2);
+  const torch::Tensor to_centre = (objects.slice(1, 0, 2) + objects.slice(1, 2, 4)) * 0.5;
+  const torch::Tensor to_size = objects.slice(1, 2, 4) - objects.slice(1, 0, 2);
+  return torch::cat({(to_centre - centre) / size, (to_size / size).log()}, 1) /
+         as_tensor(stds, boxes.options());
 }
 
 torch::Tensor large_enough(const torch::Tensor& boxes, double min_size) {

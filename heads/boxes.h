@@ -33,12 +33,21 @@ torch::Tensor level_anchors(const AnchorOptions& options, int64_t height, int64_
 
 using DeltaStds = std::array<double, 4>;
 
-// boxes [K,4] moved by deltas [K,4*C] (dx, dy, dw, dh per class, divided by stds), clipped to the
-// image: [K,4*C]. Width and height grow by a factor of 1000/16 at most, and with `limit_shrinking`
-// become smaller by no more than that.
+// boxes [K,4] moved by deltas [K,4*C] (dx, dy, dw, dh per class, divided by stds): [K,4*C]. Width
+// and height grow by a factor of 1000/16 at most, and with `limit_shrinking` become smaller by no
+// more than that. Differentiable in the deltas.
+torch::Tensor apply_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
+                           const DeltaStds& stds, bool limit_shrinking = true);
+
+// The same, clipped to the image.
 torch::Tensor decode_deltas(const torch::Tensor& boxes, const torch::Tensor& deltas,
                             const DeltaStds& stds, const ImageSize& clip,
                             bool limit_shrinking = true);
+
+// The deltas [K,4] that move boxes [K,4] to objects [K,4]: what apply_deltas takes back. Neither
+// may be empty boxes.
+torch::Tensor encode_deltas(const torch::Tensor& boxes, const torch::Tensor& objects,
+                            const DeltaStds& stds);
 
 // The rows of boxes [K,4] that are at least min_size wide and high, and not empty, as indices.
 torch::Tensor large_enough(const torch::Tensor& boxes, double min_size);

@@ -8,22 +8,6 @@ constexpr double kFinestScale = 56.0;      // RoIs below 2 * 56 pixels use the f
 constexpr double kCanonicalScale = 224.0;  // which is 4 * 56: two levels up
 constexpr double kEpsilon = 1e-6;
 
-// Standard deviations of the deltas, tighter from stage to stage.
-constexpr DeltaStds kStageStds[] = {
-    {0.1, 0.1, 0.2, 0.2}, {0.05, 0.05, 0.1, 0.1}, {0.033, 0.033, 0.067, 0.067}};
-
-// [K_i,>=4] per image -> [K,5] with the image's index in front.
-torch::Tensor to_rois(const std::vector<torch::Tensor>& boxes) {
-  std::vector<torch::Tensor> parts;
-  for (size_t i = 0; i < boxes.size(); ++i) {
-    const torch::Tensor xyxy = boxes[i].slice(1, 0, 4);
-    const torch::Tensor index =
-        torch::full({xyxy.size(0), 1}, static_cast<double>(i), xyxy.options());
-    parts.push_back(torch::cat({index, xyxy}, 1));
-  }
-  return torch::cat(parts);
-}
-
 // The level of each RoI, before it is limited to those that there are.
 torch::Tensor roi_levels(const torch::Tensor& rois, LevelRule rule) {
   const torch::Tensor size = rois.slice(1, 3, 5) - rois.slice(1, 1, 3);
@@ -36,23 +20,6 @@ torch::Tensor roi_levels(const torch::Tensor& rois, LevelRule rule) {
 // The rows of image `index` in `rois`, as indices.
 torch::Tensor rows_of(const torch::Tensor& rois, size_t index) {
   return (rois.select(1, 0) == static_cast<double>(index)).nonzero().squeeze(1);
-}
-
-// The RoIs of the next cascade stage: each one moved by the deltas of its best class.
-torch::Tensor refine(const torch::Tensor& rois, const BboxOutputs& outputs, const DeltaStds& stds,
-                     const std::vector<ImageSize>& sizes) {
-  const torch::Tensor label = outputs.cls_score.slice(1, 0, -1).argmax(1);
-  const torch::Tensor deltas = outputs.bbox_pred.view({-1, outputs.bbox_pred.size(1) / 4, 4})
-                                   .expand({-1, outputs.cls_score.size(1) - 1, 4});
-  const torch::Tensor own = deltas.gather(1, label.view({-1, 1, 1}).expand({-1, 1, 4})).squeeze(1);
-  torch::Tensor refined = rois.clone();
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    const torch::Tensor rows = rows_of(rois, i);
-    const torch::Tensor boxes = rois.index_select(0, rows).slice(1, 1, 5);
-    const torch::Tensor moved = decode_deltas(boxes, own.index_select(0, rows), stds, sizes[i]);
-    refined.index_put_({rows, torch::indexing::Slice(1, 5)}, moved);
-  }
-  return refined;
 }
 
 // Every (RoI, class) pair above the threshold is a candidate with that class' box. boxes [R,4*C],
@@ -86,6 +53,41 @@ std::string stage_name(const char* letter, size_t stage, const char* name) {
 }
 
 }  // namespace
+
+torch::Tensor to_rois(const std::vector<torch::Tensor>& boxes) {
+  std::vector<torch::Tensor> parts;
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    const torch::Tensor xyxy = boxes[i].slice(1, 0, 4);
+    const torch::Tensor index =
+        torch::full({xyxy.size(0), 1}, static_cast<double>(i), xyxy.options());
+    parts.push_back(torch::cat({index, xyxy}, 1));
+  }
+  return torch::cat(parts);
+}
+
+const DeltaStds& stage_delta_stds(size_t stage) {
+  static constexpr std::array<DeltaStds, 3> kStds = {
+      {{0.1, 0.1, 0.2, 0.2}, {0.05, 0.05, 0.1, 0.1}, {0.033, 0.033, 0.067, 0.067}}};
+  return kStds.at(stage);
+}
+
+torch::Tensor deltas_of(const torch::Tensor& deltas, const torch::Tensor& labels) {
+  if (deltas.size(1) == 4) return deltas;
+  const torch::Tensor by_class = deltas.view({-1, deltas.size(1) / 4, 4});
+  return by_class.gather(1, labels.view({-1, 1, 1}).expand({-1, 1, 4})).squeeze(1);
+}
+
+torch::Tensor refine_rois(const torch::Tensor& rois, const torch::Tensor& deltas,
+                          const DeltaStds& stds, const std::vector<ImageSize>& sizes) {
+  torch::Tensor refined = rois.clone();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const torch::Tensor rows = rows_of(rois, i);
+    const torch::Tensor boxes = rois.index_select(0, rows).slice(1, 1, 5);
+    const torch::Tensor moved = decode_deltas(boxes, deltas.index_select(0, rows), stds, sizes[i]);
+    refined.index_put_({rows, torch::indexing::Slice(1, 5)}, moved);
+  }
+  return refined;
+}
 
 torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
                            const torch::Tensor& rois, int64_t pooled,
@@ -144,7 +146,9 @@ std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch:
     tap_value(tap, stage_name("s", k, "cls_score"), outputs.cls_score);
     tap_value(tap, stage_name("s", k, "bbox_pred"), outputs.bbox_pred);
     logits = k == 0 ? outputs.cls_score : logits + outputs.cls_score;
-    if (k + 1 < bbox_heads.size()) rois = refine(rois, outputs, kStageStds[k], sizes);
+    if (k + 1 == bbox_heads.size()) break;
+    const torch::Tensor best = outputs.cls_score.slice(1, 0, -1).argmax(1);
+    rois = refine_rois(rois, deltas_of(outputs.bbox_pred, best), stage_delta_stds(k), sizes);
   }
   const torch::Tensor scores =
       (logits / static_cast<double>(bbox_heads.size())).softmax(1).slice(1, 0, -1);
@@ -153,7 +157,7 @@ std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch:
     const torch::Tensor rows = rows_of(rois, i);
     const torch::Tensor boxes = decode_deltas(
         rois.index_select(0, rows).slice(1, 1, 5), outputs.bbox_pred.index_select(0, rows),
-        kStageStds[bbox_heads.size() - 1], sizes[i], options.limit_shrinking());
+        stage_delta_stds(bbox_heads.size() - 1), sizes[i], options.limit_shrinking());
     images.push_back(select_detections(scores.index_select(0, rows), boxes, options));
   }
   return images;

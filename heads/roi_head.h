@@ -5,7 +5,8 @@
 //   scores: softmax of the stages' mean logits; boxes: the last stage's; NMS per class
 //   masks: RoIAlign 14x14 of the final boxes -> mean of the stages' sigmoid masks
 //
-// Inference only, as mmdet's StandardRoIHead and CascadeRoIHead in test mode.
+// As mmdet's StandardRoIHead and CascadeRoIHead in test mode. What training needs of it (RoIs,
+// their features, the stages' deltas) stands below by itself; the losses are in training/.
 #pragma once
 
 #include <hornet/backbone/backbone.h>
@@ -56,6 +57,19 @@ struct Detections {
 torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo>& info,
                            const torch::Tensor& rois, int64_t pooled,
                            const RoiPoolOptions& options = {});
+
+// [K_i,>=4] per image -> RoIs [K,5]: the image's index in front of the box.
+torch::Tensor to_rois(const std::vector<torch::Tensor>& boxes);
+
+// What the deltas of a stage are divided by: tighter from stage to stage.
+const DeltaStds& stage_delta_stds(size_t stage);
+
+// Of deltas [K,4*C], or [K,4] for all classes, those of each row's label: [K,4].
+torch::Tensor deltas_of(const torch::Tensor& deltas, const torch::Tensor& labels);
+
+// The RoIs of the next cascade stage: each one moved by its own deltas [K,4], clipped to its image.
+torch::Tensor refine_rois(const torch::Tensor& rois, const torch::Tensor& deltas,
+                          const DeltaStds& stds, const std::vector<ImageSize>& sizes);
 
 class RoiHeadImpl : public torch::nn::Module {
  public:

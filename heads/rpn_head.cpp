@@ -68,31 +68,31 @@ RpnOutputs RpnHeadImpl::forward(const Features& levels) {
 }
 
 torch::Tensor RpnHeadImpl::proposals(const RpnOutputs& outputs, int64_t index,
-                                     const ImageSize& image) const {
+                                     const ImageSize& image, const RpnHeadOptions& numbers) const {
   std::vector<torch::Tensor> scores, boxes, levels;
-  const int64_t finest = options.inputs().front().stride;
+  const int64_t finest = numbers.inputs().front().stride;
   const ImageSize padded = {outputs.cls.front().size(2) * finest,
                             outputs.cls.front().size(3) * finest};
   for (size_t level = 0; level < outputs.cls.size(); ++level) {
     const torch::Tensor cls = outputs.cls[level][index];
     const torch::Tensor anchors =
-        level_anchors(options.anchors(), cls.size(1), cls.size(2), options.inputs()[level].stride,
+        level_anchors(numbers.anchors(), cls.size(1), cls.size(2), numbers.inputs()[level].stride,
                       cls.device(), padded);
     const Candidates found =
-        level_candidates(cls, outputs.reg[level][index], anchors, options, image);
+        level_candidates(cls, outputs.reg[level][index], anchors, numbers, image);
     scores.push_back(found.scores);
     boxes.push_back(found.boxes);
     levels.push_back(torch::full_like(found.scores, static_cast<double>(level), torch::kInt64));
   }
   torch::Tensor all_scores = torch::cat(scores), all_boxes = torch::cat(boxes);
   torch::Tensor all_levels = torch::cat(levels);
-  const torch::Tensor valid = large_enough(all_boxes, options.min_size());
+  const torch::Tensor valid = large_enough(all_boxes, numbers.min_size());
   all_scores = all_scores.index_select(0, valid);
   all_boxes = all_boxes.index_select(0, valid);
   all_levels = all_levels.index_select(0, valid);
-  const torch::Tensor keep = ops::batched_nms(all_boxes, all_scores, all_levels, options.nms_iou(),
-                                              options.nms_split_above())
-                                 .slice(0, 0, options.max_proposals());
+  const torch::Tensor keep = ops::batched_nms(all_boxes, all_scores, all_levels, numbers.nms_iou(),
+                                              numbers.nms_split_above())
+                                 .slice(0, 0, numbers.max_proposals());
   return torch::cat(
       {all_boxes.index_select(0, keep), all_scores.index_select(0, keep).unsqueeze(1)}, 1);
 }

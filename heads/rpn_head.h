@@ -41,7 +41,13 @@ class RpnHeadImpl : public torch::nn::Module, public Preparable {
 
   // The proposals of image `index` of the batch, best first: [K,5] = box and score. The first
   // level's stride must divide the padded images' size.
-  torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image) const;
+  torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image) const {
+    return proposals(outputs, index, image, options);
+  }
+
+  // The same with other numbers: training keeps more of them.
+  torch::Tensor proposals(const RpnOutputs& outputs, int64_t index, const ImageSize& image,
+                          const RpnHeadOptions& numbers) const;
 
   void prepare() override;
   int64_t prepared_bytes() const override;

@@ -25,7 +25,7 @@ namespace hornet {
 struct DetectionOptions {
   Architecture architecture;  // with a detector, for as many classes as the training images have
   DetectionAugment augment;   // its crop's sides are multiples of 32
-  DetectionLossOptions losses;
+  DetectionLossOptions losses = DetectionLossOptions(/*cascade=*/false);
   std::optional<cv::Size> size;   // how the model will be used, and is validated
   double score_threshold = 0.05;  // of what counts in validation
 };

@@ -128,7 +128,6 @@ def add_coco(file, folder, train, repeats):
     objects = {}
     for entry in data["annotations"]:
         if entry["category_id"] == person:
-            size = None
             objects.setdefault(entry["image_id"], []).append(
                 {key: entry[key] for key in ("bbox", "area", "iscrowd", "segmentation")
                  if key in entry})

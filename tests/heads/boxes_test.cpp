@@ -161,6 +161,31 @@ TEST(DecodeDeltas, ShrinksFreelyOnRequest) {
   EXPECT_NEAR((moved[0][3] - moved[0][1]).item<float>(), 50 + 3125, 1e-3);  // half is clipped
 }
 
+TEST(ApplyDeltas, IsDecodingWithoutTheClip) {
+  const Tensor box = torch::tensor({{10.f, 20.f, 30.f, 60.f}});
+  const Tensor moved = apply_deltas(box, torch::tensor({{2.f, -2.f, 0.f, 0.f}}), kOnes);
+  expect_close(moved, torch::tensor({{50.f, -60.f, 70.f, -20.f}}));
+}
+
+TEST(EncodeDeltas, AreShiftsAndLogRatios) {
+  const Tensor box = torch::tensor({{0.f, 0.f, 10.f, 20.f}});
+  const Tensor object = torch::tensor({{10.f, 10.f, 30.f, 20.f}});
+  const float log2 = std::log(2.f);
+  expect_close(encode_deltas(box, object, {0.1, 0.1, 0.2, 0.2}),
+               torch::tensor({{15.f, 2.5f, 5 * log2, -5 * log2}}));
+  EXPECT_EQ(encode_deltas(torch::empty({0, 4}), torch::empty({0, 4}), kOnes).sizes(),
+            (torch::IntArrayRef{0, 4}));
+  EXPECT_THROW(encode_deltas(box, torch::zeros({2, 4}), kOnes), c10::Error);
+}
+
+TEST(EncodeDeltas, AreWhatApplyDeltasTakesBack) {
+  torch::manual_seed(2);
+  const DeltaStds stds = {0.033, 0.05, 0.067, 0.5};
+  const Tensor boxes = random_boxes(9) + torch::tensor({0.f, 0.f, 5.f, 5.f});
+  const Tensor objects = random_boxes(9) + torch::tensor({0.f, 0.f, 5.f, 5.f});
+  expect_close(apply_deltas(boxes, encode_deltas(boxes, objects, stds), stds), objects, 1e-4);
+}
+
 TEST(LargeEnough, NeedsBothSides) {
   const Tensor boxes = torch::tensor({{0.f, 0.f, 2.f, 2.f},
                                       {0.f, 0.f, 2.f, 1.f},
