@@ -21,6 +21,7 @@
 #include <opencv2/core.hpp>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace hornet {
@@ -61,10 +62,10 @@ class AnnotatedImages {
 
  private:
   struct Cache;
+  void list_classes();
   cv::Mat read_pixels(size_t index) const;
   std::vector<AnnotatedObject> decode_objects(size_t index, cv::Size image) const;
   AnnotatedObject decode_object(const CocoAnnotation& annotation, cv::Size image) const;
-  bool is_used(const CocoAnnotation& annotation) const;
 
   CocoDataset data_;
   std::filesystem::path folder_;

@@ -1,4 +1,5 @@
 #include <hornet/training/augment.h>
+#include <hornet/training/internal/crop_window.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,61 +10,19 @@
 namespace hornet {
 namespace {
 
-const cv::Scalar kMeanColour(104, 116, 124);  // close to 0 once normalised
+using internal::CropWindow;
+
 constexpr int kAttempts = 10;
 
-double scale_into(cv::Size image, cv::Size box) {
-  const auto [image_short, image_long] = std::minmax(image.width, image.height);
-  const auto [box_short, box_long] = std::minmax(box.width, box.height);
-  return std::min(static_cast<double>(box_long) / image_long,
-                  static_cast<double>(box_short) / image_short);
-}
-
-// The crop's offset in the scaled image; negative where the image is smaller than the crop.
-int draw_offset(int scaled, int crop, Random& random) {
-  return static_cast<int>(random.between(std::min(0, scaled - crop), std::max(0, scaled - crop)));
-}
-
-// The part of the scaled image that the crop shows.
-struct Window {
-  double x_scale = 1, y_scale = 1;  // crop pixels per image pixel
-  cv::Point offset;
-  cv::Size scaled;
-  bool flip = false;
-
-  // From pixels of the crop to pixels of the image: centres to centres.
-  cv::Matx23d to_image(int width) const {
-    const double sign = flip ? -1 : 1;
-    const double first = flip ? width - 1 + offset.x : offset.x;
-    return {sign / x_scale,
-            0,
-            (first + 0.5) / x_scale - 0.5,
-            0,
-            1 / y_scale,
-            (offset.y + 0.5) / y_scale - 0.5};
-  }
-
-  cv::Rect covered(cv::Size crop) const {
-    cv::Rect inside = cv::Rect(-offset, scaled) & cv::Rect({0, 0}, crop);
-    if (flip) inside.x = crop.width - inside.br().x;
-    return inside;
-  }
-};
-
-Window draw_scale(cv::Size image, const AugmentOptions& options, Random& random) {
-  const double base = options.box ? scale_into(image, *options.box) : 1;
+CropWindow draw_scale(cv::Size image, const AugmentOptions& options, Random& random) {
+  const double base = options.box ? internal::scale_into(image, *options.box) : 1;
   const double scale = base * random.uniform(options.min_scale, options.max_scale);
-  const auto side = [scale](int length) {
-    return std::max(static_cast<int>(length * scale + 0.5), 1);
-  };
-  Window window;
-  window.scaled = {side(image.width), side(image.height)};
-  window.x_scale = static_cast<double>(window.scaled.width) / image.width;
-  window.y_scale = static_cast<double>(window.scaled.height) / image.height;
+  CropWindow window;
+  window.set_scales(image, scale, scale);
   return window;
 }
 
-cv::Mat warp(const cv::Mat& image, const Window& window, cv::Size crop, int interpolation,
+cv::Mat warp(const cv::Mat& image, const CropWindow& window, cv::Size crop, int interpolation,
              int border, const cv::Scalar& value) {
   cv::Mat out;
   cv::warpAffine(image, out, window.to_image(crop.width), crop,
@@ -111,12 +70,12 @@ void shift_saturation_and_hue(cv::Mat& bgr, bool saturation, bool hue, Random& r
 
 LabelledImage augment(const LabelledImage& sample, const AugmentOptions& options, int ignore,
                       Random& random) {
-  Window window = draw_scale(sample.bgr.size(), options, random);
+  CropWindow window = draw_scale(sample.bgr.size(), options, random);
   window.flip = options.flip && random.chance(0.5);
   LabelledImage out;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    window.offset = {draw_offset(window.scaled.width, options.crop.width, random),
-                     draw_offset(window.scaled.height, options.crop.height, random)};
+    window.offset = {internal::draw_offset(window.scaled.width, options.crop.width, random),
+                     internal::draw_offset(window.scaled.height, options.crop.height, random)};
     out.labels = warp(sample.labels, window, options.crop, cv::INTER_NEAREST, cv::BORDER_CONSTANT,
                       cv::Scalar::all(ignore));
     if (options.max_class_share >= 1) break;
@@ -126,7 +85,7 @@ LabelledImage augment(const LabelledImage& sample, const AugmentOptions& options
       warp(sample.bgr, window, options.crop, cv::INTER_LINEAR, cv::BORDER_REPLICATE, {});
   if (options.recolour) shown = recolour(shown, random);
   const cv::Rect covered = window.covered(options.crop);
-  out.bgr = cv::Mat(options.crop, CV_8UC3, kMeanColour);
+  out.bgr = cv::Mat(options.crop, CV_8UC3, internal::kMeanColour);
   shown(covered).copyTo(out.bgr(covered));
   return out;
 }

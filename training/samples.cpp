@@ -3,11 +3,11 @@
 #include <hornet/pipelines/label_metrics.h>
 #include <hornet/pipelines/label_reader.h>
 #include <hornet/pipelines/preprocess.h>
+#include <hornet/training/internal/decoded_cache.h>
 #include <hornet/training/samples.h>
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 
 namespace hornet {
 namespace {
@@ -48,10 +48,6 @@ cv::Mat read_labels(const fs::path& path, cv::Size image, const LabelRules& rule
   return labels;
 }
 
-int64_t bytes_of(const cv::Mat& mat) {
-  return static_cast<int64_t>(mat.total()) * static_cast<int64_t>(mat.elemSize());
-}
-
 bool is_image(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -79,35 +75,29 @@ std::vector<SamplePaths> read_sample_list(const fs::path& list) {
 }
 
 struct LabelledImages::Cache {
-  std::mutex mutex;
-  std::vector<LabelledImage> decoded;  // empty where there is none
-  int64_t room;
+  internal::CacheRoom room;
+  internal::DecodedCache<LabelledImage> samples;
+  Cache(size_t size, int64_t bytes) : room(bytes), samples(size, room) {}
 };
 
 LabelledImages::LabelledImages(std::vector<SamplePaths> samples, LabelRules rules,
                                int64_t cache_bytes)
-    : samples_(std::move(samples)), rules_(rules), cache_(std::make_unique<Cache>()) {
-  cache_->decoded.resize(samples_.size());
-  cache_->room = cache_bytes;
-}
+    : samples_(std::move(samples)),
+      rules_(rules),
+      cache_(std::make_unique<Cache>(samples_.size(), cache_bytes)) {}
 
 LabelledImages::~LabelledImages() = default;
 
 LabelledImage LabelledImages::read(size_t index) const {
-  {
-    const std::lock_guard<std::mutex> lock(cache_->mutex);
-    if (!cache_->decoded[index].bgr.empty()) return cache_->decoded[index];
-  }
-  LabelledImage sample;
-  sample.bgr = load_image(samples_[index].image);
-  sample.labels = read_labels(samples_[index].label, sample.bgr.size(), rules_);
-  const std::lock_guard<std::mutex> lock(cache_->mutex);
-  const int64_t bytes = bytes_of(sample.bgr) + bytes_of(sample.labels);
-  if (cache_->decoded[index].bgr.empty() && bytes <= cache_->room) {
-    cache_->room -= bytes;
-    cache_->decoded[index] = sample;
-  }
-  return sample;
+  const auto decode = [&] {
+    LabelledImage sample;
+    sample.bgr = load_image(samples_[index].image);
+    sample.labels = read_labels(samples_[index].label, sample.bgr.size(), rules_);
+    return sample;
+  };
+  return cache_->samples.read(index, decode, [](const LabelledImage& sample) {
+    return internal::bytes_of(sample.bgr) + internal::bytes_of(sample.labels);
+  });
 }
 
 std::vector<double> balanced_weights(const std::vector<int64_t>& pixels) {
