@@ -105,6 +105,7 @@ AnnotatedImages::AnnotatedImages(CocoDataset data, fs::path folder,
   cache_ = std::make_unique<Cache>(files.size(), size(), cache_bytes);
 }
 
+AnnotatedImages::AnnotatedImages(AnnotatedImages&&) noexcept = default;
 AnnotatedImages::~AnnotatedImages() = default;
 
 // Fills `labels_`, and `classes_` unless they are given.

@@ -46,6 +46,7 @@ class AnnotatedImages {
   // without images or categories.
   AnnotatedImages(CocoDataset data, std::filesystem::path folder, std::vector<std::string> classes,
                   int64_t cache_bytes);
+  AnnotatedImages(AnnotatedImages&&) noexcept;
   ~AnnotatedImages();
 
   size_t size() const { return data_.images.size(); }
