@@ -102,7 +102,10 @@ double draw_scale(cv::Size image, const AnnotatedObject* shown, const DetectionA
                   Random& random) {
   if (shown) {
     const double height = draw_log_uniform(*options.object_height, random);
-    return std::clamp(height / shown->box.height, kLeastScale, kMostScale);
+    const double scale = std::clamp(height / shown->box.height, kLeastScale, kMostScale);
+    const double fits = std::min(static_cast<double>(options.crop.width) / image.width,
+                                 static_cast<double>(options.crop.height) / image.height);
+    return std::max(scale, options.least_side * fits);
   }
   const double base = options.box ? internal::scale_into(image, *options.box) : 1;
   return base * random.uniform(options.min_scale, options.max_scale);

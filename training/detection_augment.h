@@ -37,13 +37,14 @@ struct DetectionAugment {
   // its logarithm, as far as scales of 0.1 to 4 reach). For images without objects, and if this is
   // not given, the scales above hold.
   std::optional<std::pair<double, double>> object_height;
+  double least_side = 0;  // but the image is no smaller than what fits into this share of the crop
 
   double aspect = 0;            // widths are scaled by up to this share more or less than heights
   double least_visible = 0.25;  // an object with less of its area in the crop is ignored
   bool flip = true;
   bool recolour = true;      // augment.h
   bool degrade = false;      // blur, noise, JPEG's artefacts: each one time in five
-  bool grey_crowds = false;  // ignored objects get the mean colour and are background then
+  bool grey_crowds = false;  // crowds get the mean colour and are background then
 
   double paste = 0;                                  // probability that objects are pasted
   int most_pasted = 6;                               // how many: 1 to this number
@@ -58,11 +59,11 @@ AnnotatedImage augment(const AnnotatedImage& image, const DetectionAugment& opti
                        const Donor& donor = nullptr);
 
 // Pastes 1 to `most_pasted` objects at random places, up to 30 % of their width and height beyond
-// the border, with another brightness and contrast and soft edges. Masks lose the pixels that are
-// hidden. A box stays as it is until more than half of its object is hidden; then it is the box of
-// what is left of the mask. Hidden to more than 80 %, or 60 % if there is no mask, an object is
-// ignored. Writes to `onto`, whose pixels must not be shared, and returns where it did: CV_8UC1,
-// 255 on pasted objects.
+// the border, with soft edges and, to `recolour`, another brightness and contrast. Masks lose the
+// pixels that are hidden. A box stays as it is until more than half of its object is hidden; then
+// it is the box of what is left of the mask. Hidden to more than 80 %, or 60 % if there is no mask,
+// an object is ignored. Writes to `onto`, whose pixels and masks must not be shared, and returns
+// where it did: CV_8UC1, 255 on pasted objects.
 cv::Mat paste(AnnotatedImage& onto, const Donor& donor, const DetectionAugment& options,
               Random& random);
 

@@ -166,7 +166,9 @@ TEST(DetectionAugment, AScaleScalesBoxesAndMasks) {
   options.min_scale = options.max_scale = 1;
   options.crop = {30, 20};
   options.box = cv::Size(30, 30);
+  options.least_visible = 0.7;
   const AnnotatedImage half = augment(image, options, random);
+  EXPECT_FALSE(half.objects.at(0).ignored);  // all that there is at this scale
   EXPECT_EQ(half.objects.at(0).box, cv::Rect2d(5, 4, 10.5, 7.5));
 }
 
@@ -231,7 +233,11 @@ TEST(DetectionAugment, ScalesForObjectsStayWithinBounds) {
   const AnnotatedImage large =
       augment(drawn({640, 640}, {only_box(0, {20, 20, 600, 600})}), options, random);
   EXPECT_NEAR(large.objects.at(0).box.height, 60, 1e-9);  // a tenth
-  options.object_height = {100, 100};                     // larger than the crop: filled by it
+  options.least_side = 0.5;
+  const AnnotatedImage half =
+      augment(drawn({128, 64}, {only_box(0, {4, 4, 120, 40})}), options, random);
+  EXPECT_NEAR(half.objects.at(0).box.width, 30, 1e-9);  // 128 pixels become 32
+  options.object_height = {100, 100};                   // larger than the crop: filled by it
   const AnnotatedImage filled =
       augment(drawn({200, 200}, {only_box(0, {50, 50, 100, 100})}), options, random);
   expect_box(filled.objects.at(0).box, {0, 0, 64, 64});
@@ -288,6 +294,21 @@ TEST(DetectionAugment, WhatTheImageDoesNotCoverHasTheMeanColour) {
     outside(covered) = kMean;
     EXPECT_TRUE(equal(outside, cv::Mat(outside.size(), CV_8UC3, kMean)));
   }
+}
+
+TEST(DetectionAugment, SomeCropsAreDegraded) {
+  const AnnotatedImage image = positions({64, 64}, {});
+  DetectionAugment options = only_crop({64, 64});
+  options.degrade = true;
+  int changed = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    Random random(seed);
+    const cv::Mat bgr = augment(image, options, random).bgr;
+    changed += !equal(bgr, image.bgr);
+    EXPECT_LT(cv::norm(bgr, image.bgr, cv::NORM_L1) / (64 * 64 * 3), 20);
+  }
+  EXPECT_GT(changed, 15);  // of 29 that are expected
+  EXPECT_LT(changed, 45);
 }
 
 TEST(DetectionAugment, ImagesWithoutObjectsAreFine) {
