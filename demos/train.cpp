@@ -343,8 +343,8 @@ std::unique_ptr<TrainingTask> make_detection(const po::variables_map& values,
   AnnotatedImages training = annotated_images(values, "data", "images", classes, cache);
   std::optional<AnnotatedImages> validation;
   if (values.count("validation")) {
-    validation =
-        annotated_images(values, "validation", "validation-images", training.classes(), cache / 4);
+    validation.emplace(
+        annotated_images(values, "validation", "validation-images", training.classes(), cache / 4));
   }
   ModelChanges changes = model_changes(values);
   changes.classes = static_cast<int64_t>(training.classes().size());

@@ -19,11 +19,15 @@ struct Range {
   double share(double value) const { return (value - low) / (high - low); }
 };
 
-// The values from the smallest to the largest, with a little room.
+// The values from the smallest to the largest, with a little room. Those that differ in their last
+// digits alone count as one: steps along the axis must be larger than those of the numbers.
 Range range_of(const std::vector<double>& values) {
   if (values.empty()) return {};
+  constexpr double kSame = 1e-6;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  const double room = *high > *low ? (*high - *low) * 0.05 : std::max(std::abs(*high), 1e-3) * 0.1;
+  const double size = std::max({std::abs(*low), std::abs(*high), 1e-3});
+  const double extent = *high - *low;
+  const double room = extent > kSame * size ? extent * 0.05 : size * 0.1;
   return {*low - room, *high + room};
 }
 

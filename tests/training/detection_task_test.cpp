@@ -19,7 +19,7 @@ using testing::expect_contains;
 using testing::expect_identical;
 
 constexpr int64_t kRoom = 1 << 24;
-constexpr cv::Size kImage(96, 96);
+const cv::Size kImage(96, 96);
 
 struct Thing {
   cv::Rect box;

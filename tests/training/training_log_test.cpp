@@ -77,6 +77,11 @@ TEST(Curves, GoThroughTheirPoints) {
   one.add(5, {{"loss", 0}});
   draw_curves(one, {"loss", {"loss"}, true}, {300, 200});
   draw_curves({}, {"loss", {"loss"}, true}, {300, 200});
+  // Values that differ in their last digit: an axis of such steps would never end.
+  LogTable same;
+  same.add(5, {{"loss", 1}, {"other", 1 - 1e-16}});
+  same.add(6, {{"loss", 1 + 3e-16}, {"other", 1}});
+  draw_curves(same, {"loss", {"loss", "other"}}, {300, 200});
 }
 
 }  // namespace
