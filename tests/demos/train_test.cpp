@@ -1,5 +1,6 @@
 // `hornet train`, and what it leaves for the other commands.
 #include <gtest/gtest.h>
+#include <hornet/backbone/weights/tensor_file.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -103,6 +104,52 @@ TEST_F(ProgramTrains, AfterAnInterruption) {
   expect_clean(resumed);
   EXPECT_NE(resumed.err.find("now --lr 0.001 (before: not set)"), std::string::npos) << resumed.err;
   expect_clean(run_hornet(line("run", {"--force"})));
+}
+
+// Two images of 70x60 pixels; one has an object with a mask, the other one a box alone.
+std::string coco_file() {
+  return R"({"categories": [{"id": 7, "name": "disc"}], "images": [
+      {"id": 1, "file_name": "0.png", "width": 70, "height": 60},
+      {"id": 2, "file_name": "1.png", "width": 70, "height": 60}], "annotations": [
+      {"id": 1, "image_id": 1, "category_id": 7, "iscrowd": 0, "bbox": [10, 12, 30, 30],
+       "segmentation": [[10, 12, 40, 12, 40, 42, 10, 42]]},
+      {"id": 2, "image_id": 2, "category_id": 7, "iscrowd": 0, "bbox": [20, 8, 24, 40]}]})";
+}
+
+TEST_F(ProgramTrains, ADetectorThatDetectRuns) {
+  write_file(path("objects.json"), coco_file());
+  const auto detect = [&](const std::string& output, const Arguments& more) {
+    return run_hornet(with({"train", "--task", "detect", "--data", path("objects.json"), "--output",
+                            path(output), "--width", "16", "--depths", "1,1,1,1", "--head-channels",
+                            "8", "--crop", "64", "--batch-size", "2", "--iterations", "2"},
+                           more));
+  };
+  const Outcome outcome =
+      detect("run", {"--validation", path("objects.json"), "--size", "96x64", "--anchor-scales",
+                     "4,8", "--pyramid-levels", "4", "--object-height", "20,50", "--paste", "1"});
+  expect_clean(outcome);
+  EXPECT_NE(outcome.err.find("train iteration 2: bbox AP"), std::string::npos) << outcome.err;
+  const std::string model = path("run/model.safetensors");
+  const Outcome info = run_hornet({"info", "--weights", model, "--json"});
+  expect_clean(info);
+  const auto facts = nlohmann::json::parse(info.out);
+  EXPECT_EQ(facts["model"], "fpn_mask_rcnn_hornet_dim16_1-1-1-1_7x7");
+  EXPECT_EQ(facts["classes"], (std::vector<std::string>{"disc"}));
+  expect_clean(run_hornet({"detect", "--weights", model, "--input", path("0.png"), "--json",
+                           path("found.json"), "--score-thr", "0"}));
+  expect_clean(run_hornet(
+      {"eval", "--weights", model, "--data", path("objects.json"), "--images", path("")}));
+  // Trained on; the anchors are the checkpoint's.
+  const Arguments tune = {
+      "train",    "--task",       "detect",  "--data",       path("objects.json"),
+      "--output", path("tuned"),  "--model", model,          "--crop",
+      "64",       "--iterations", "1",       "--batch-size", "1"};
+  expect_clean(run_hornet(tune));
+  EXPECT_EQ(weights::read(path("tuned/model.safetensors")).meta.entries.at("hornet.anchor_scales"),
+            "4 8");
+  const Outcome refused = run_hornet(with(tune, {"--anchor-scales", "8", "--force"}));
+  expect_error(refused, 2, {"--anchor-scales", "--pretrained"});
+  expect_error(detect("bad", {"--crop", "70"}), 2, {"--crop 70x70", "32"});
 }
 
 TEST_F(ProgramTrains, RefusesInOneLine) {
