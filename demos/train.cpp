@@ -261,6 +261,7 @@ DetectionAugment detection_augment(const po::variables_map& values) {
   options.box = box_size(values);
   std::tie(options.min_scale, options.max_scale) = interval(values, "scale");
   if (values.count("object-height")) options.object_height = interval(values, "object-height");
+  options.least_side = 0.6;  // smaller images would leave most of a crop without a picture
   options.aspect = values["aspect"].as<double>();
   options.flip = !values["no-flip"].as<bool>();
   options.recolour = !values["no-colour"].as<bool>();
