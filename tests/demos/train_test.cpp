@@ -118,15 +118,34 @@ std::string coco_file() {
 
 TEST_F(ProgramTrains, ADetectorThatDetectRuns) {
   write_file(path("objects.json"), coco_file());
-  const auto detect = [&](const std::string& output, const Arguments& more) {
-    return run_hornet(with({"train", "--task", "detect", "--data", path("objects.json"), "--output",
-                            path(output), "--width", "16", "--depths", "1,1,1,1", "--head-channels",
-                            "8", "--crop", "64", "--batch-size", "2", "--iterations", "2"},
+  const auto detect = [&](const std::string& output, const char* crop, const Arguments& more) {
+    return run_hornet(with({"train",
+                            "--task",
+                            "detect",
+                            "--data",
+                            path("objects.json"),
+                            "--output",
+                            path(output),
+                            "--model",
+                            "hornet_pico_7x7",
+                            "--width",
+                            "16",
+                            "--depths",
+                            "1,1,1,1",
+                            "--head-channels",
+                            "8",
+                            "--crop",
+                            crop,
+                            "--batch-size",
+                            "2",
+                            "--iterations",
+                            "2"},
                            more));
   };
   const Outcome outcome =
-      detect("run", {"--validation", path("objects.json"), "--size", "96x64", "--anchor-scales",
-                     "4,8", "--pyramid-levels", "4", "--object-height", "20,50", "--paste", "1"});
+      detect("run", "64",
+             {"--validation", path("objects.json"), "--size", "96x64", "--anchor-scales", "4,8",
+              "--pyramid-levels", "4", "--object-height", "20,50", "--paste", "1"});
   expect_clean(outcome);
   EXPECT_NE(outcome.err.find("train iteration 2: bbox AP"), std::string::npos) << outcome.err;
   const std::string model = path("run/model.safetensors");
@@ -149,7 +168,7 @@ TEST_F(ProgramTrains, ADetectorThatDetectRuns) {
             "4 8");
   const Outcome refused = run_hornet(with(tune, {"--anchor-scales", "8", "--force"}));
   expect_error(refused, 2, {"--anchor-scales", "--pretrained"});
-  expect_error(detect("bad", {"--crop", "70"}), 2, {"--crop 70x70", "32"});
+  expect_error(detect("bad", "70", {}), 2, {"--crop 70x70", "32"});
 }
 
 TEST_F(ProgramTrains, RefusesInOneLine) {
