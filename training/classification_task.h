@@ -29,6 +29,7 @@ class ClassificationTask : public TrainingTask {
   Example example(int64_t index, uint64_t seed) const override;  // targets: the class, int64
   Losses losses(const Batch& batch) override;                    // "class"
   Metrics evaluate(const Runtime& runtime) override;             // "top-1", "top-5"
+  Metrics evaluate_together(const Runtime& runtime, const ProcessTeam& team) override;
   weights::Metadata metadata() const override;
 
  private:

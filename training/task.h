@@ -16,6 +16,8 @@
 
 namespace hornet {
 
+class ProcessTeam;  // data_parallel.h
+
 // One training image, augmented, and what the task wants to know about it: a label map, a class,
 // boxes and masks.
 struct Example {
@@ -58,6 +60,11 @@ class TrainingTask {
   // On the validation images, with the model in evaluation mode. Empty without such images, and
   // when the user interrupts it.
   virtual Metrics evaluate(const Runtime& runtime) = 0;
+
+  // The same by several processes with equal models, all of which call it. A task that shares the
+  // images out (image i to process i % size) and adds up counts overrides it; by default process 0
+  // does all while the others wait, and have no metrics.
+  virtual Metrics evaluate_together(const Runtime& runtime, const ProcessTeam& team);
 
   // What the exported model says about itself: classes, colours, input size. And the names of
   // parameters that inference does not need ("auxiliary_head.").
