@@ -37,11 +37,32 @@ class ProcessesTrain : public TemporaryFolder {
   }
 
   Arguments line(const std::string& output, const std::string& batch_size = "4",
-                 const std::string& iterations = "20") const {
-    return {"train",      "--task",   "classify",   "--data",       path("data"), "--validation",
-            path("data"), "--output", path(output), "--width",      "8",          "--depths",
-            "1,1,1,1",    "--crop",   "64",         "--batch-size", batch_size,   "--iterations",
-            iterations,   "--lr",     "0.0005",     "--export",     "fp32",       "--save-every",
+                 const std::string& iterations = "20",
+                 const std::string& validation = "data") const {
+    return {"train",
+            "--task",
+            "classify",
+            "--data",
+            path("data"),
+            "--validation",
+            path(validation),
+            "--output",
+            path(output),
+            "--width",
+            "8",
+            "--depths",
+            "1,1,1,1",
+            "--crop",
+            "64",
+            "--batch-size",
+            batch_size,
+            "--iterations",
+            iterations,
+            "--lr",
+            "0.0005",
+            "--export",
+            "fp32",
+            "--save-every",
             "0"};
   }
 
@@ -129,8 +150,8 @@ TEST_F(ProcessesTrain, EndTogetherAtAnError) {
   std::filesystem::create_directories(path("broken/blue"));
   std::filesystem::copy(path("data/blue/0.png"), path("broken/blue/0.png"));
   write_file(path("broken/blue/1.png"), "no image");
-  const Outcome broken = run_hornet(
-      processes(2, with(line("run"), {"--validate-every", "2", "--validation", path("broken")})));
+  const Outcome broken =
+      run_hornet(processes(2, with(line("run", "4", "20", "broken"), {"--validate-every", "2"})));
   EXPECT_EQ(broken.code, 3) << broken.err;
   EXPECT_NE(broken.err.find("hornet: process 1 of 2: "), std::string::npos) << broken.err;
   EXPECT_NE(broken.err.find("1.png"), std::string::npos) << broken.err;
