@@ -61,6 +61,33 @@ macro(hornet_find_torch)
   message(STATUS "HorNet: LibTorch ${LibTorch_VERSION} in ${LibTorch_ROOT_DIR}, CUDA kernels: ${HORNET_WITH_CUDA}")
 endmacro()
 
+# hornet_find_transports(): what carries gradients between processes. HORNET_WITH_MPI, with the
+# target MPI::MPI_CXX, where HORNET_MPI asks for it; HORNET_WITH_NCCL, with HORNET_NCCL_INCLUDE_DIR,
+# where the headers that LibTorch's own process group includes are found. NCCL itself comes with
+# LibTorch's library.
+macro(hornet_find_transports)
+  set(HORNET_WITH_MPI OFF)
+  if(NOT HORNET_MPI STREQUAL "OFF")
+    set(MPI_CXX_SKIP_MPICXX ON)
+    find_package(MPI COMPONENTS CXX QUIET)
+    if(MPI_CXX_FOUND)
+      set(HORNET_WITH_MPI ON)
+    elseif(HORNET_MPI STREQUAL "ON")
+      message(FATAL_ERROR "HORNET_MPI=ON needs an MPI (Debian: libopenmpi-dev and openmpi-bin). Install them or use HORNET_MPI=OFF.")
+    endif()
+  endif()
+  set(HORNET_WITH_NCCL OFF)
+  if(HORNET_WITH_CUDA)
+    find_path(HORNET_NCCL_INCLUDE_DIR nccl.h HINTS "${LibTorch_ROOT_DIR}/../nvidia/nccl/include")
+    find_path(HORNET_CUSOLVER_INCLUDE_DIR cusolverDn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
+    mark_as_advanced(HORNET_NCCL_INCLUDE_DIR HORNET_CUSOLVER_INCLUDE_DIR)
+    if(HORNET_NCCL_INCLUDE_DIR AND HORNET_CUSOLVER_INCLUDE_DIR)
+      set(HORNET_WITH_NCCL ON)
+    endif()
+  endif()
+  message(STATUS "HorNet: training by several processes over MPI: ${HORNET_WITH_MPI}, over NCCL: ${HORNET_WITH_NCCL}")
+endmacro()
+
 # LibTorch's minor versions are not binary compatible: who links to HorNet needs the same one, and
 # one with CUDA if HorNet's kernels are built for it (the CUDA toolkit they do not need).
 function(hornet_torch_component)

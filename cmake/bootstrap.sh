@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 torch_version=2.11.0
 packages=(g++ cmake ninja-build ccache pkg-config libopencv-dev libboost-program-options-dev
           nlohmann-json3-dev libgtest-dev libbenchmark-dev libgdal-dev libonnx-dev libprotobuf-dev
-          protobuf-compiler python3-venv)
+          protobuf-compiler libopenmpi-dev openmpi-bin python3-venv)
 
 say() { echo "hornet: $*" >&2; }
 

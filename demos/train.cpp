@@ -2,6 +2,7 @@
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/training/architecture.h>
 #include <hornet/training/classification_task.h>
+#include <hornet/training/data_parallel.h>
 #include <hornet/training/detection_task.h>
 #include <hornet/training/initialise.h>
 #include <hornet/training/pretrained.h>
@@ -10,11 +11,13 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include <thread>
 #include <tuple>
 
 #include "demos/cli.h"
@@ -80,7 +83,8 @@ void add_what(po::options_description& options) {
 void add_recipe(po::options_description& options) {
   auto add = options.add_options();
   add("iterations", number(20000), "steps of the whole run");
-  add("batch-size", number(8), "images a step; segment: 2 or more");
+  add("batch-size", number(8),
+      "images a step, of all processes together; segment: 2 or more in each");
   add("lr", po::value<double>()->value_name("X"),
       "by default 0.0001 with weights from a file, else 0.002");
   add("rate-decay", text("HOW"),
@@ -140,7 +144,9 @@ Command command() {
   command.name = "train";
   command.summary =
       "Trains a model, from nothing or from a checkpoint. Ctrl-C saves; --resume goes on, and on\n"
-      "one thread (OMP_NUM_THREADS=1) ends with the same bits as a run without a break.";
+      "one thread (OMP_NUM_THREADS=1) ends with the same bits as a run without a break. Started "
+      "by\n"
+      "mpirun or srun, the processes share each batch.";
   command.usage = "hornet train --task TASK --data LIST --output FOLDER [options]";
   command.examples =
       "  hornet train --task segment --data camvid/train.lst --validation camvid/val.lst --classes "
@@ -155,7 +161,9 @@ Command command() {
       "--pretrained hornet_tiny_gf.pth --size 1333x800 --crop 512 --rate-decay layer:0.7 --output "
       "cascade\n"
       "  hornet train --task classify --data photos/train --validation photos/val --model "
-      "hornet_nano_7x7 --output nano";
+      "hornet_nano_7x7 --output nano\n"
+      "  mpirun -n 4 --map-by slot:PE=8 hornet train --task segment --data train.lst --classes "
+      "camvid --batch-size 16 --output street";
   add_what(command.options);
   add_recipe(command.options);
   add_images(command.options);
@@ -381,7 +389,8 @@ std::unique_ptr<TrainingTask> make_classification(const po::variables_map& value
 }
 
 // The recipe's own defaults depend on whether there are weights to start from.
-TrainerOptions trainer_options(const po::variables_map& values, bool from_weights) {
+TrainerOptions trainer_options(const po::variables_map& values, const RuntimeOptions& runtime,
+                               bool from_weights) {
   TrainerOptions options;
   const int iterations = values["iterations"].as<int>();
   options.output = values["output"].as<std::string>();
@@ -404,7 +413,7 @@ TrainerOptions trainer_options(const po::variables_map& values, bool from_weight
   options.adamw.weight_decay = values["weight-decay"].as<double>();
   options.clip_norm = values["clip"].as<double>();
   options.ema = values["ema"].as<double>();
-  options.runtime = runtime_options(values);
+  options.runtime = runtime;
   options.validate_every = values["validate-every"].as<int>();
   options.save_every = values["save-every"].as<double>();
   options.export_half = choice(values, "export", {"fp16", "fp32"}) == "fp16";
@@ -439,12 +448,13 @@ void check_output(const po::variables_map& values) {
 }
 
 void load_weights(TrainingTask& task, const po::variables_map& values,
-                  const std::optional<weights::File>& model) {
+                  const std::optional<weights::File>& model, bool says_so) {
   torch::manual_seed(static_cast<uint64_t>(values["seed"].as<int>()));
   initialise(task.model(), parse_initialisation(values["initialisation"].as<std::string>()));
   const auto load = [&](const weights::File& file) {
     std::istringstream report(file.path.string() + ": " +
                               load_pretrained(task.model(), file).text());
+    if (!says_so) return;
     for (std::string line; std::getline(report, line);) std::cerr << "hornet: " << line << '\n';
   };
   if (model) load(*model);
@@ -466,41 +476,78 @@ void keep_freed_memory() {
 #endif
 }
 
+void check_batch_size(int batch_size, const std::string& task, int processes) {
+  if (task != "segment" || batch_size >= 2 * processes) return;
+  throw Error(ErrorCode::kUsage,
+              "--batch-size " + std::to_string(batch_size) +
+                  ": segmentation takes at least 2 images a step" +
+                  (processes > 1 ? " in each of " + std::to_string(processes) + " processes" : "") +
+                  ", because the maps that its head pools to 1x1 are normalised over the batch");
+}
+
+void say_what_begins(const Trainer& trainer, TrainingTask& task, const TrainerOptions& options,
+                     const ProcessTeam& team) {
+  const std::string processes =
+      team.size() > 1 ? std::to_string(team.size()) + " processes, each " : "";
+  std::cerr << "hornet: training " << parameters_of(task.model()) << " parameters on "
+            << task.size() << " images, from iteration " << trainer.iteration() << " to "
+            << options.schedule.iterations << ", " << processes
+            << Runtime(options.runtime).device_name() << '\n';
+}
+
+int train(const po::variables_map& values, const RuntimeOptions& runtime, const ProcessTeam& team) {
+  choice(values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
+  check_ranges(values);
+  const std::string what = choice(values, "task", {"detect", "segment", "classify"});
+  check_batch_size(values["batch-size"].as<int>(), what, team.size());
+  const std::optional<weights::File> model = model_file(values);
+  const TrainerOptions options =
+      trainer_options(values, runtime, model.has_value() || values.count("pretrained"));
+  if (team.leads()) check_output(values);
+  const InterruptGuard guard;
+  const auto make = what == "detect"    ? make_detection
+                    : what == "segment" ? make_segmentation
+                                        : make_classification;
+  const std::unique_ptr<TrainingTask> task = make(values, model);
+  const bool resumes = values["resume"].as<bool>();
+  if (!resumes) load_weights(*task, values, model, team.leads());
+  Trainer trainer(*task, options, team);
+  const std::vector<std::string> changes = resumes ? trainer.resume() : std::vector<std::string>();
+  if (team.leads()) {
+    for (const std::string& change : changes) std::cerr << "hornet: now " << change << '\n';
+    say_what_begins(trainer, *task, options, team);
+  }
+  return trainer.run();
+}
+
+// A process that fails would leave the others waiting for it: all end, with its message. What all
+// of them fail at is said once, by process 0, which has ended the others before they speak.
+void end_together(const ProcessTeam& team, const Error& error) {
+  if (team.size() == 1) throw error;
+  std::string who;
+  if (!team.leads()) {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    who = "process " + std::to_string(team.rank()) + " of " + std::to_string(team.size()) + ": ";
+  }
+  std::cerr << "hornet: " << who << error.what() << std::endl;
+  team.abort(static_cast<int>(error.code()));
+}
+
 }  // namespace
 
 int run_train(int argc, char** argv) {
   const auto values = parse(command(), argc, argv);
   if (!values) return 0;
   keep_freed_memory();
-  choice(*values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
-  check_ranges(*values);
-  const std::string what = choice(*values, "task", {"detect", "segment", "classify"});
-  if (what == "segment" && (*values)["batch-size"].as<int>() < 2) {
-    throw Error(
-        ErrorCode::kUsage,
-        "--batch-size 1: segmentation takes at least 2 images a step, because the maps that "
-        "its head pools to 1x1 are normalised over the batch");
+  RuntimeOptions runtime = runtime_options(*values);
+  const ProcessTeam team = join_team(runtime);
+  int code = 0;
+  try {
+    translate_errors([&] { code = train(*values, runtime, team); });
+  } catch (const Error& error) {
+    end_together(team, error);
   }
-  const std::optional<weights::File> model = model_file(*values);
-  const TrainerOptions options =
-      trainer_options(*values, model.has_value() || values->count("pretrained"));
-  check_output(*values);
-  const InterruptGuard guard;
-  const auto make = what == "detect"    ? make_detection
-                    : what == "segment" ? make_segmentation
-                                        : make_classification;
-  const std::unique_ptr<TrainingTask> task = make(*values, model);
-  if (!(*values)["resume"].as<bool>()) load_weights(*task, *values, model);
-  Trainer trainer(*task, options);
-  if ((*values)["resume"].as<bool>()) {
-    for (const std::string& change : trainer.resume())
-      std::cerr << "hornet: now " << change << '\n';
-  }
-  std::cerr << "hornet: training " << parameters_of(task->model()) << " parameters on "
-            << task->size() << " images, from iteration " << trainer.iteration() << " to "
-            << options.schedule.iterations << ", " << Runtime(options.runtime).device_name()
-            << '\n';
-  return trainer.run();
+  return code;
 }
 
 }  // namespace hornet::cli

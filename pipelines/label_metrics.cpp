@@ -114,6 +114,27 @@ void LabelMetrics::merge(const LabelMetrics& other) {
   foreign_ += other.foreign_;
 }
 
+std::vector<int64_t> LabelMetrics::counts() const {
+  std::vector<int64_t> all = {pixels_, foreign_};
+  for (const auto* counts : {&correct_, &predicted_, &true_}) {
+    all.insert(all.end(), counts->begin(), counts->end());
+  }
+  return all;
+}
+
+void LabelMetrics::set_counts(const std::vector<int64_t>& counts) {
+  if (counts.size() != this->counts().size()) {
+    throw Error(ErrorCode::kInput, "label metrics: the counts are not of " +
+                                       std::to_string(num_classes()) + " classes");
+  }
+  auto next = counts.begin();
+  pixels_ = *next++;
+  foreign_ = *next++;
+  for (auto* part : {&correct_, &predicted_, &true_}) {
+    for (int64_t& count : *part) count = *next++;
+  }
+}
+
 LabelScores LabelMetrics::scores() const {
   LabelScores scores;
   for (size_t i = 0; i < true_.size(); ++i) {

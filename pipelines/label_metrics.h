@@ -40,6 +40,10 @@ class LabelMetrics {
   // Counts what another has counted, such as one of another thread, for the same classes.
   void merge(const LabelMetrics& other);
 
+  // All counts in a row, for adding up those of several processes, and back.
+  std::vector<int64_t> counts() const;
+  void set_counts(const std::vector<int64_t>& counts);
+
   LabelScores scores() const;
 
   // Pixels that were counted, and those among them whose truth belongs to no class: many of them

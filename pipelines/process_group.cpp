@@ -147,7 +147,7 @@ void set_torchrun(ProcessGroup& group) {
 
 }  // namespace
 
-ProcessGroup ProcessGroup::from_environment() {
+ProcessGroup ProcessGroup::from_environment(bool with_address) {
   const Launcher* launcher = nullptr;
   for (const Launcher* each : {&kTorchrun, &kOpenMpi, &kPmi}) {
     if (launcher == nullptr && started_by(*each)) launcher = each;
@@ -157,7 +157,7 @@ ProcessGroup ProcessGroup::from_environment() {
   if (launcher == nullptr) return group;
   group.size = integer(launcher->size, 1, kMaxProcesses);
   group.rank = integer(launcher->rank, 0, group.size - 1);
-  if (group.size == 1) return group;
+  if (group.size == 1 || !with_address) return group;
   set_address(group, /*may_ask_slurm=*/launcher != &kTorchrun);
   if (launcher == &kTorchrun) set_torchrun(group);
   return group;

@@ -39,8 +39,9 @@ struct ProcessGroup {
 
   // RANK/WORLD_SIZE (torchrun), OMPI_COMM_WORLD_* or PMI_* (mpirun), SLURM_PROCID/SLURM_NTASKS
   // (srun), in this order; MASTER_ADDR and MASTER_PORT, or Slurm's first node. One process without
-  // any of them. Error(kUsage) for values that make no sense.
-  static ProcessGroup from_environment();
+  // any of them. Error(kUsage) for values that make no sense, or no host where one is needed:
+  // processes that only want to be counted, since MPI connects them, ask without an address.
+  static ProcessGroup from_environment(bool with_address = true);
 };
 
 class WorkQueue {

@@ -56,7 +56,10 @@ BatchLoader::BatchLoader(const TrainingTask& task, const LoaderOptions& options,
     : task_(task),
       options_(options),
       order_(task.size(), derive_seed(options.seed, kOrder)),
-      next_(first) {}
+      next_(first) {
+  TORCH_CHECK(options.batch_size % options.parts == 0, "BatchLoader: a batch of ",
+              options.batch_size, " has no ", options.parts, " equal parts");
+}
 
 BatchLoader::~BatchLoader() {
   for (auto& batch : ahead_) batch.wait();
@@ -80,8 +83,9 @@ Batch BatchLoader::next() {
 std::vector<BatchLoader::Draw> BatchLoader::draws_of(int64_t batch) {
   std::vector<Draw> draws;
   const uint64_t seed = derive_seed(options_.seed, kAugmentation);
-  for (int64_t i = 0; i < options_.batch_size; ++i) {
-    const int64_t position = batch * options_.batch_size + i;
+  const int64_t images = options_.batch_size / options_.parts;
+  const int64_t first = batch * options_.batch_size + options_.part * images;
+  for (int64_t position = first; position < first + images; ++position) {
     draws.push_back({order_.at(position), derive_seed(seed, static_cast<uint64_t>(position))});
   }
   return draws;

@@ -7,6 +7,8 @@
 //   BatchLoader loader(task, {8, /*seed=*/1, /*threads=*/2}, /*first=*/0);
 //   for (...) Batch batch = loader.next();
 //
+// Several processes make a part of every batch each; together they are what one process makes.
+//
 // An image that cannot be read is an Error(kInput) that names it, or, with `skip_bad`, is left out
 // and named once in bad_samples(); another one takes its place.
 #pragma once
@@ -38,11 +40,14 @@ struct LoaderOptions {
   uint64_t seed = 1;
   int threads = 1;  // batches that are made at the same time; 0: none ahead
   bool skip_bad = false;
+  int part = 0,
+      parts = 1;  // what this process makes of each batch: images 0 to 3 of 8, for example
 };
 
 class BatchLoader {
  public:
-  // `task` must outlive the loader. `first` is the number of the first batch.
+  // `task` must outlive the loader. `first` is the number of the first batch. The size of a batch
+  // must be divisible by the number of parts.
   BatchLoader(const TrainingTask& task, const LoaderOptions& options, int64_t first);
   ~BatchLoader();
 

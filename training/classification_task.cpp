@@ -2,6 +2,7 @@
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/training/classification_task.h>
+#include <hornet/training/data_parallel.h>
 #include <torch/nn/functional/loss.h>
 
 #include <algorithm>
@@ -56,14 +57,15 @@ Losses ClassificationTask::losses(const Batch& batch) {
   return losses;
 }
 
-Metrics ClassificationTask::evaluate(const Runtime& runtime) {
+Metrics ClassificationTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
   if (validation_.empty()) return {};
   constexpr int64_t kTop = 5;
   const int64_t shown = std::min<int64_t>(kTop, static_cast<int64_t>(classes_.size()));
   const PreprocessOptions preparation = classification_preprocess(options_.augment.crop.width);
   int64_t first = 0, among = 0;
-  for (const Sample& sample : validation_) {
-    if (interrupted()) return {};
+  const auto start = static_cast<size_t>(team.rank()), step = static_cast<size_t>(team.size());
+  for (size_t i = start; i < validation_.size() && !interrupted(); i += step) {
+    const Sample& sample = validation_[i];
     const Preprocessed image = preprocess(load_image(sample.image), preparation);
     const torch::Tensor best = runtime.run([&] {
       const torch::Tensor logits = model_->forward(image.input.to(runtime.device()));
@@ -72,10 +74,11 @@ Metrics ClassificationTask::evaluate(const Runtime& runtime) {
     first += best[0][0].item<int64_t>() == sample.label;
     among += best.eq(sample.label).any().item<bool>();
   }
-  const auto share = [this](int64_t right) {
-    return static_cast<double>(right) / static_cast<double>(validation_.size());
-  };
-  return {{"top-1", share(first)}, {"top-5", share(among)}};
+  if (team.any(interrupted())) return {};
+  const std::vector<int64_t> right = team.sums({first, among});
+  const auto images = static_cast<double>(validation_.size());
+  return {{"top-1", static_cast<double>(right[0]) / images},
+          {"top-5", static_cast<double>(right[1]) / images}};
 }
 
 weights::Metadata ClassificationTask::metadata() const {

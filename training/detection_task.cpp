@@ -5,6 +5,8 @@
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/training/detection_task.h>
 
+#include <cstring>
+#include <numeric>
 #include <opencv2/imgproc.hpp>
 
 namespace hornet {
@@ -62,6 +64,52 @@ std::vector<torch::Tensor> targets_of(const AnnotatedImage& image) {
           boxes_tensor(ignored)};
 }
 
+int64_t bits_of(double value) {
+  int64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+double value_of(int64_t bits) {
+  double value = 0;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Results with boxes and masks as whole numbers, which processes can exchange.
+std::vector<int64_t> packed(const std::vector<CocoResult>& results) {
+  std::vector<int64_t> out;
+  for (const CocoResult& result : results) {
+    const cv::Rect2d box = result.box.value();
+    const RunLengthMask& mask = result.mask.value();
+    out.insert(out.end(),
+               {result.image_id, result.category_id, bits_of(result.score), bits_of(box.x),
+                bits_of(box.y), bits_of(box.width), bits_of(box.height), mask.size.width,
+                mask.size.height, static_cast<int64_t>(mask.counts.size())});
+    out.insert(out.end(), mask.counts.begin(), mask.counts.end());
+  }
+  return out;
+}
+
+std::vector<CocoResult> unpacked(const std::vector<int64_t>& numbers) {
+  std::vector<CocoResult> results;
+  for (auto next = numbers.begin(); next != numbers.end();) {
+    CocoResult& result = results.emplace_back();
+    result.image_id = *next++;
+    result.category_id = *next++;
+    result.score = value_of(*next++);
+    cv::Rect2d& box = result.box.emplace();
+    for (double* edge : {&box.x, &box.y, &box.width, &box.height}) *edge = value_of(*next++);
+    RunLengthMask& mask = result.mask.emplace();
+    mask.size.width = static_cast<int>(*next++);
+    mask.size.height = static_cast<int>(*next++);
+    const int64_t counts = *next++;
+    mask.counts.assign(next, next + counts);
+    next += counts;
+  }
+  return results;
+}
+
 std::vector<ObjectTargets> objects_of(const Batch& batch) {
   std::vector<ObjectTargets> objects;
   for (const auto& targets : batch.targets) {
@@ -111,12 +159,12 @@ Losses DetectionTask::losses(const Batch& batch) {
   return detection_losses(*model_, batch.images, objects_of(batch), options_.losses);
 }
 
-std::vector<CocoResult> DetectionTask::detect(Detector& detector) const {
+std::vector<CocoResult> DetectionTask::detect(Detector& detector, size_t first, size_t step) const {
   const CocoDataset& data = validation_->dataset();
   std::unordered_map<std::string, int64_t> ids;
   for (const CocoCategory& category : data.categories) ids[category.name] = category.id;
   std::vector<CocoResult> results;
-  for (size_t i = 0; i < validation_->size() && !interrupted(); ++i) {
+  for (size_t i = first; i < validation_->size() && !interrupted(); i += step) {
     const cv::Mat image = validation_->read(i).bgr;
     for (const Instance& found : detector(image)) {
       const std::string& name = validation_->classes()[static_cast<size_t>(found.label)];
@@ -126,7 +174,7 @@ std::vector<CocoResult> DetectionTask::detect(Detector& detector) const {
   return results;
 }
 
-Metrics DetectionTask::evaluate(const Runtime& runtime) {
+Metrics DetectionTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
   if (!validation_) return {};
   DetectorOptions options;
   options.size = options_.size;
@@ -134,8 +182,10 @@ Metrics DetectionTask::evaluate(const Runtime& runtime) {
   const auto classes = static_cast<int>(validation_->classes().size());
   Detector detector(model_, ClassTable::from_names(validation_->classes(), classes), runtime,
                     options);
-  const std::vector<CocoResult> results = detect(detector);
-  if (interrupted()) return {};
+  const std::vector<CocoResult> own =
+      detect(detector, static_cast<size_t>(team.rank()), static_cast<size_t>(team.size()));
+  if (team.any(interrupted())) return {};
+  const std::vector<CocoResult> results = gather_results(own, team);
   Metrics metrics;
   for (const CocoIou iou : available_ious(validation_->dataset(), results)) {
     const CocoScores scores = evaluate_coco(validation_->dataset(), results, iou);
@@ -145,6 +195,17 @@ Metrics DetectionTask::evaluate(const Runtime& runtime) {
     }
   }
   return metrics;
+}
+
+std::vector<CocoResult> gather_results(const std::vector<CocoResult>& results,
+                                       const ProcessTeam& team) {
+  const std::vector<int64_t> own = packed(results);
+  const std::vector<int64_t> sizes = team.gather(static_cast<int64_t>(own.size()));
+  const auto before = std::accumulate(sizes.begin(), sizes.begin() + team.rank(), int64_t{0});
+  std::vector<int64_t> all(
+      static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})));
+  std::copy(own.begin(), own.end(), all.begin() + before);
+  return unpacked(team.sums(all));
 }
 
 weights::Metadata DetectionTask::metadata() const {

@@ -14,6 +14,7 @@
 #include <hornet/pipelines/coco_eval.h>
 #include <hornet/pipelines/detector.h>
 #include <hornet/training/annotated_images.h>
+#include <hornet/training/data_parallel.h>
 #include <hornet/training/detection_augment.h>
 #include <hornet/training/detection_losses.h>
 #include <hornet/training/task.h>
@@ -46,12 +47,13 @@ class DetectionTask : public TrainingTask {
   Losses losses(const Batch& batch) override;
 
   // "bbox AP", "bbox AP50", and the same of "segm" if all validation objects have masks.
-  Metrics evaluate(const Runtime& runtime) override;
+  Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) override;
 
   weights::Metadata metadata() const override;
 
  private:
-  std::vector<CocoResult> detect(Detector& detector) const;
+  // In every `step`-th validation image.
+  std::vector<CocoResult> detect(Detector& detector, size_t first, size_t step) const;
 
   DetectionOptions options_;
   AnnotatedImages training_;
@@ -59,5 +61,9 @@ class DetectionTask : public TrainingTask {
   std::vector<size_t> donors_;  // training images that objects are cut out of
   MaskRcnn model_{nullptr};
 };
+
+// What all processes of a team have found, in the order of their ranks.
+std::vector<CocoResult> gather_results(const std::vector<CocoResult>& results,
+                                       const ProcessTeam& team);
 
 }  // namespace hornet

@@ -3,6 +3,7 @@
 #include <hornet/pipelines/label_metrics.h>
 #include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/preprocess.h>
+#include <hornet/training/data_parallel.h>
 #include <hornet/training/segmentation_task.h>
 #include <torch/nn/functional/loss.h>
 
@@ -125,14 +126,16 @@ cv::Mat SegmentationTask::predict(const cv::Mat& bgr, const Runtime& runtime) {
   return out;
 }
 
-Metrics SegmentationTask::evaluate(const Runtime& runtime) {
+Metrics SegmentationTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
   if (validation_.size() == 0) return {};
   LabelMetrics counts(options_.palette.size(), options_.ignore_label);
-  for (size_t i = 0; i < validation_.size(); ++i) {
-    if (interrupted()) return {};
+  const auto first = static_cast<size_t>(team.rank()), step = static_cast<size_t>(team.size());
+  for (size_t i = first; i < validation_.size() && !interrupted(); i += step) {
     const LabelledImage sample = validation_.read(i);
     counts.add(predict(sample.bgr, runtime), sample.labels);
   }
+  if (team.any(interrupted())) return {};
+  counts.set_counts(team.sums(counts.counts()));
   const LabelScores scores = counts.scores();
   Metrics metrics = {
       {"mIoU", scores.mean_iou}, {"mAcc", scores.mean_accuracy}, {"aAcc", scores.pixel_accuracy}};

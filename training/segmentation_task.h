@@ -40,7 +40,8 @@ class SegmentationTask : public TrainingTask {
   int64_t size() const override { return static_cast<int64_t>(training_.size()); }
   Example example(int64_t index, uint64_t seed) const override;  // targets: labels [H,W], int64
   Losses losses(const Batch& batch) override;                    // "decode", "aux"
-  Metrics evaluate(const Runtime& runtime) override;  // "mIoU", "mAcc", "aAcc", "IoU CLASS"...
+  // "mIoU", "mAcc", "aAcc", "IoU CLASS"...
+  Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) override;
   weights::Metadata metadata() const override;
   std::vector<std::string> training_only() const override { return {"auxiliary_head."}; }
 

@@ -16,6 +16,8 @@
 
 namespace hornet {
 
+class ProcessTeam;  // data_parallel.h
+
 // One training image, augmented, and what the task wants to know about it: a label map, a class,
 // boxes and masks.
 struct Example {
@@ -56,8 +58,9 @@ class TrainingTask {
   virtual Losses losses(const Batch& batch) = 0;
 
   // On the validation images, with the model in evaluation mode. Empty without such images, and
-  // when the user interrupts it.
-  virtual Metrics evaluate(const Runtime& runtime) = 0;
+  // when the user interrupts it. All processes of the team call it, with equal models: image i is
+  // for process i % size, and what they count is added up, so that all have the same metrics.
+  virtual Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) = 0;
 
   // What the exported model says about itself: classes, colours, input size. And the names of
   // parameters that inference does not need ("auxiliary_head.").

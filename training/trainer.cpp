@@ -7,6 +7,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <string_view>
 
 namespace hornet {
 namespace {
@@ -34,6 +36,36 @@ std::string loss_text(const std::vector<std::pair<std::string, double>>& losses)
             losses[i].first + " " + short_text(losses[i].second);
   }
   return losses.size() > 1 ? text + ")" : text;
+}
+
+// What a process makes of the options: its part of the batches, and silence unless it leads.
+TrainerOptions options_of(TrainerOptions options, const ProcessTeam& team) {
+  if (options.loader.batch_size % team.size() != 0) {
+    throw Error(ErrorCode::kUsage, "--batch-size " + std::to_string(options.loader.batch_size) +
+                                       ": is that of all processes together; expected a multiple "
+                                       "of their number, " +
+                                       std::to_string(team.size()));
+  }
+  options.loader.part = team.rank();
+  options.loader.parts = team.size();
+  if (!team.leads()) options.progress = ProgressMode::kNone;
+  return options;
+}
+
+// What is random in a step: the same whenever it is taken, but not in each process.
+uint64_t step_seed(uint64_t seed, int64_t iteration, int rank) {
+  const uint64_t own = derive_seed(derive_seed(seed, kStepSeeds), static_cast<uint64_t>(iteration));
+  return rank == 0 ? own : derive_seed(own, static_cast<uint64_t>(rank));
+}
+
+uint64_t checksum(const torch::nn::Module& model) {
+  uint64_t sum = 0;
+  for (const auto& [name, value] : state_of(model)) {
+    const torch::Tensor host = value.detach().cpu().contiguous();
+    const std::string_view bytes(static_cast<const char*>(host.data_ptr()), host.nbytes());
+    sum = derive_seed(sum, std::hash<std::string_view>()(bytes));
+  }
+  return sum;
 }
 
 // While it lives, the model has the averaged weights and is in evaluation mode.
@@ -84,9 +116,10 @@ std::vector<std::pair<std::string, double>> means_of(const std::vector<StepRepor
 
 }  // namespace
 
-Trainer::Trainer(TrainingTask& task, const TrainerOptions& options)
+Trainer::Trainer(TrainingTask& task, const TrainerOptions& options, const ProcessTeam& team)
     : task_(task),
-      options_(options),
+      team_(team),
+      options_(options_of(options, team)),
       runtime_(options.runtime),
       groups_(
           (task.model().to(runtime_.device()), parameter_groups(task.model(), options.rate_decay))),
@@ -97,7 +130,7 @@ Trainer::Trainer(TrainingTask& task, const TrainerOptions& options)
   }
   if (options_.ema > 0) ema_.emplace(task_.model(), options_.ema);
   state_.options = options_.settings;
-  make_folder(options_.output);
+  if (team_.leads()) make_folder(options_.output);
   task_.model().train();
 }
 
@@ -114,26 +147,29 @@ std::vector<std::string> Trainer::resume() {
   return changes;
 }
 
-// The gradient of the loss, in the parameters. What other processes have found is to be averaged
-// in here, and nowhere else.
+// The gradient of the loss, in the parameters: the mean over all processes, as is what is reported.
+// A loss that is not finite in one of them is so in all, which then stop together.
 StepReport Trainer::compute_gradients(const Batch& batch) {
   optimizer_.zero_grad();
   const Losses losses = runtime_.run_with_gradients(
       [&] { return task_.losses(to_device(batch, runtime_.device())); });
   const torch::Tensor total = losses.total();
+  std::vector<double> values = {total.item<double>()};
+  for (const auto& part : losses.parts) values.push_back(part.second.item<double>());
+  values = team_.means(values);
   StepReport report;
-  report.losses.emplace_back("loss", total.item<double>());
-  for (const auto& [name, value] : losses.parts) {
-    report.losses.emplace_back(name, value.item<double>());
+  report.losses.emplace_back("loss", values[0]);
+  for (size_t i = 0; i < losses.parts.size(); ++i) {
+    report.losses.emplace_back(losses.parts[i].first, values[i + 1]);
   }
   if (!std::isfinite(report.losses.front().second)) fail_not_finite(report);
   if (total.requires_grad()) total.backward();
+  team_.average_gradients(parameters_);
   return report;
 }
 
 StepReport Trainer::step(const Batch& batch) {
-  const auto iteration = static_cast<uint64_t>(state_.iteration);
-  torch::manual_seed(derive_seed(derive_seed(options_.loader.seed, kStepSeeds), iteration));
+  torch::manual_seed(step_seed(options_.loader.seed, state_.iteration, team_.rank()));
   StepReport report = compute_gradients(batch);
   const double limit = options_.clip_norm > 0 ? options_.clip_norm : HUGE_VAL;
   report.gradient_norm = torch::nn::utils::clip_grad_norm_(parameters_, limit);
@@ -141,6 +177,7 @@ StepReport Trainer::step(const Batch& batch) {
   report.rate = options_.learning_rate * learning_rate_factor(options_.schedule, state_.iteration);
   set_learning_rate(optimizer_, groups_, report.rate);
   optimizer_.step();
+  team_.average_buffers(task_.model());
   if (ema_) ema_->update(task_.model(), state_.iteration);
   ++state_.iteration;
   return report;
@@ -172,8 +209,8 @@ void Trainer::log_step(const StepReport& report, Progress& progress) {
 void Trainer::validate(Progress& progress) {
   validated_at_ = state_.iteration;
   const AveragedScope averaged(task_.model(), ema_ ? &*ema_ : nullptr);
-  const Metrics metrics = task_.evaluate(runtime_);
-  if (metrics.empty()) return;
+  const Metrics metrics = task_.evaluate(runtime_, team_);
+  if (metrics.empty() || !team_.leads()) return;
   log_.add_metrics(state_.iteration, metrics);
   const auto& [name, value] = metrics.front();
   last_metric_ = "  " + name + " " + short_text(value);
@@ -191,12 +228,14 @@ void Trainer::validate(Progress& progress) {
   progress.note(line + (better ? " (best)" : ""));
 }
 
-// A validation image that cannot be read must not cost the steps since the last state.
+// A validation image that cannot be read must not cost the steps since the last state. An error of
+// one process is the end of all, so several save before.
 void Trainer::validate_or_save(Progress& progress) {
+  if (team_.size() > 1) save();
   try {
     validate(progress);
   } catch (...) {
-    save();
+    if (team_.size() == 1) save();
     throw;
   }
 }
@@ -209,6 +248,7 @@ void Trainer::export_to(const char* name) {
 }
 
 void Trainer::save() {
+  if (!team_.leads()) return;
   save_state(options_.output / kState, state_, parts());
   saved_at_ = state_.iteration;
   log_.save();
@@ -216,14 +256,30 @@ void Trainer::save() {
   export_to(kModel);
 }
 
+void Trainer::check_equal_starts() const {
+  if (team_.size() == 1) return;
+  uint64_t start = derive_seed(checksum(task_.model()), static_cast<uint64_t>(task_.size()));
+  start = derive_seed(start, static_cast<uint64_t>(state_.iteration));
+  const std::vector<int64_t> starts = team_.gather(static_cast<int64_t>(start));
+  for (size_t rank = 1; rank < starts.size(); ++rank) {
+    if (starts[rank] == starts[0]) continue;
+    throw Error(ErrorCode::kRuntime,
+                "process " + std::to_string(rank) + " of " + std::to_string(starts.size()) +
+                    " starts from other weights, another iteration or other training images than "
+                    "process 0: give all of them the same command, files and kind of processor");
+  }
+}
+
 int Trainer::run() {
   using Clock = std::chrono::steady_clock;
   const int64_t last = options_.schedule.iterations;
+  check_equal_starts();
   log_.drop_after(state_.iteration);
   BatchLoader loader(task_, options_.loader, state_.iteration);
   Progress progress({options_.progress, "train", last, "iterations", state_.iteration, 30});
   auto saved = Clock::now();
-  while (state_.iteration < last && !interrupted()) {
+  bool stop = false;
+  while (state_.iteration < last && !(stop = team_.any(interrupted()))) {
     const Batch batch = loader.next();
     for (const std::string& bad : loader.take_bad_samples()) {
       progress.note("hornet: left out: " + bad);
@@ -238,10 +294,14 @@ int Trainer::run() {
       saved = Clock::now();
     }
   }
-  if (!interrupted() && validated_at_ != state_.iteration) validate_or_save(progress);
+  if (!stop && validated_at_ != state_.iteration) {
+    validate_or_save(progress);
+    stop = team_.any(interrupted());
+  }
   save();
   progress.finish();
-  return interrupted() ? static_cast<int>(ErrorCode::kInterrupted) : 0;
+  team_.barrier();  // a launcher may end all processes once one has left
+  return stop ? static_cast<int>(ErrorCode::kInterrupted) : 0;
 }
 
 }  // namespace hornet

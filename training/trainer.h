@@ -13,11 +13,17 @@
 // resumed ends with the same bits as one that was not, on one thread (several threads add up
 // gradients in an order that varies). A loss or gradient that is not finite is an Error(kRuntime)
 // that names the iteration and leaves the last state as it was.
+//
+// Several processes (data_parallel.h) share each batch: the batch size is that of all together, and
+// must be divisible by their number. Process 0 alone writes files and says what happens; a user who
+// interrupts one of them stops all, after the same iteration. Numbers drawn inside a step (dropout,
+// stochastic depth) differ between processes.
 #pragma once
 
 #include <hornet/pipelines/progress.h>
 #include <hornet/training/batches.h>
 #include <hornet/training/checkpoint.h>
+#include <hornet/training/data_parallel.h>
 #include <hornet/training/schedule.h>
 #include <hornet/training/task.h>
 #include <hornet/training/training_log.h>
@@ -28,7 +34,7 @@ namespace hornet {
 
 struct TrainerOptions {
   std::filesystem::path output;  // a folder
-  LoaderOptions loader;          // batch size, seed, threads
+  LoaderOptions loader;          // batch size, seed, threads; its part is the team's affair
   double learning_rate = 1e-4;
   ScheduleOptions schedule;  // iterations, warm-up
   RateDecay rate_decay;
@@ -53,8 +59,9 @@ struct StepReport {
 
 class Trainer {
  public:
-  // `task` must outlive the trainer. Error(kOutput) if the folder cannot be made.
-  Trainer(TrainingTask& task, const TrainerOptions& options);
+  // `task` must outlive the trainer. Error(kOutput) if the folder cannot be made, Error(kUsage) for
+  // a batch that the team cannot share.
+  Trainer(TrainingTask& task, const TrainerOptions& options, const ProcessTeam& team = {});
 
   // Goes on from output/state.safetensors. Returns a line for each setting that has changed.
   std::vector<std::string> resume();
@@ -65,7 +72,8 @@ class Trainer {
   // Writes the state, the model and the logs.
   void save();
 
-  // To the end, or until the user interrupts it: 0 or 130, the exit code.
+  // To the end, or until the user interrupts it: 0 or 130, the exit code. Error(kRuntime) if the
+  // team's processes start from different weights, iterations or data.
   int run();
 
   int64_t iteration() const { return state_.iteration; }
@@ -78,9 +86,11 @@ class Trainer {
   void validate(Progress& progress);
   void validate_or_save(Progress& progress);
   void export_to(const char* name);
+  void check_equal_starts() const;
   RunParts parts() { return {task_.model(), optimizer_, ema_ ? &*ema_ : nullptr}; }
 
   TrainingTask& task_;
+  ProcessTeam team_;
   TrainerOptions options_;
   Runtime runtime_;
   std::vector<ParameterGroup> groups_;

@@ -171,6 +171,15 @@ TEST_F(ProgramTrains, ADetectorThatDetectRuns) {
   expect_error(detect("bad", "70", {}), 2, {"--crop 70x70", "32"});
 }
 
+TEST_F(ProgramTrains, RefusesToBeOneOfSeveralThatMpiDoesNotKnow) {
+  Program program(line("run"), {"RANK=1", "WORLD_SIZE=2"});
+  const Outcome outcome = program.wait();
+  EXPECT_EQ(outcome.code, 2) << outcome.err;
+  EXPECT_NE(outcome.err.find("hornet: started as process 1 of 2"), std::string::npos)
+      << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
 TEST_F(ProgramTrains, RefusesInOneLine) {
   write_file(path("broken.png"), "no image");
   write_file(path("bad.txt"), "broken.png 0_labels.png\n0.png 0_labels.png\n");

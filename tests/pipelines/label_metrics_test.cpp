@@ -74,6 +74,12 @@ TEST(LabelMetrics, SumOverImagesAndMerge) {
   left.merge(right);
   expect_known(left.scores());
   EXPECT_EQ(left.pixels(), 10);
+  LabelMetrics copy(3);
+  copy.set_counts(left.counts());
+  expect_known(copy.scores());
+  EXPECT_EQ(copy.counts(), left.counts());
+  EXPECT_EQ(copy.pixels(), 10);
+  EXPECT_THROW(left.set_counts(LabelMetrics(4).counts()), Error);
   EXPECT_THROW(left.merge(LabelMetrics(4)), Error);
   EXPECT_THROW(left.merge(LabelMetrics(3, 0)), Error);
 }

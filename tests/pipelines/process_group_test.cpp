@@ -112,6 +112,7 @@ TEST_F(GroupFromEnvironment, OfMpirun) {
                 {"OMPI_COMM_WORLD_SIZE", "4"},
                 {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}},
                "MASTER_ADDR: expected the host of rank 0");
+  EXPECT_EQ(ProcessGroup::from_environment(/*with_address=*/false).size, 4);
 }
 
 TEST_F(GroupFromEnvironment, OfMpirunInASlurmJobMeetsOnItsFirstNode) {

@@ -25,7 +25,7 @@ class CountingTask : public TrainingTask {
     return {torch::full({3, 2, 2}, static_cast<float>(index)), {torch::tensor({index, noise})}};
   }
   Losses losses(const Batch&) override { return {}; }
-  Metrics evaluate(const Runtime&) override { return {}; }
+  Metrics evaluate(const Runtime&, const ProcessTeam&) override { return {}; }
   weights::Metadata metadata() const override { return {}; }
 
  private:
@@ -102,6 +102,26 @@ TEST(Batches, LeaveItOutIfAskedToAndSaySoOnce) {
   BatchLoader hopeless(nothing, {2, 1, 0, true}, 0);
   testing::expect_contains(testing::error_of([&] { hopeless.next(); }, ErrorCode::kInput),
                            "can be read");
+}
+
+TEST(BatchLoader, SharesBatchesOut) {
+  const CountingTask task(7);
+  BatchLoader whole(task, {4, 1, 0}, 2);
+  const Draws all = draws_of(whole, 3);
+  LoaderOptions part{4, 1, 0};
+  part.parts = 2;
+  BatchLoader first(task, part, 2);
+  part.part = 1;
+  BatchLoader second(task, part, 2);
+  Draws together;
+  for (int i = 0; i < 3; ++i) {
+    for (BatchLoader* loader : {&first, &second}) {
+      const Draws half = draws_of(*loader, 1);
+      EXPECT_EQ(half.size(), 2u);
+      together.insert(together.end(), half.begin(), half.end());
+    }
+  }
+  EXPECT_EQ(together, all);
 }
 
 }  // namespace
