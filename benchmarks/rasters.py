@@ -106,6 +106,9 @@ def main():
     parser.add_argument("--model", default="upernet_hornet_tiny_7x7", help="for the throughput")
     parser.add_argument("--no-throughput", action="store_true")
     parser.add_argument("--rounds", type=int, default=2, help="of the throughput")
+    parser.add_argument("--throughput-size", type=int, nargs=2, default=[2048, 1536],
+                        metavar=("WIDTH", "HEIGHT"),
+                        help="of its raster: 2048 1536 has 30 windows of 512, 3072 2816 has 72")
     parser.add_argument("--heights", type=int, nargs="*", default=[1024, 8192, 65536])
     parser.add_argument("--square", type=int, default=32768, help="side of the largest; 0: none")
     parser.add_argument("--results", type=pathlib.Path, default="benchmarks/results/rasters.md")
@@ -129,7 +132,7 @@ def main():
         args.results.write_text("\n".join(lines) + "\n")
         if args.no_throughput:
             return
-        make_raster(raster, 2048, 1536, blocks)
+        make_raster(raster, *args.throughput_size, blocks)
         bench = run([args.bin / "bench_segment", program, raster, folder, args.model, 512, args.rounds],
                     stdout=subprocess.PIPE, text=True)
         result = json.loads(bench.stdout)

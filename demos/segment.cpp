@@ -8,6 +8,7 @@
 
 #include "demos/cli.h"
 #include "demos/commands.h"
+#include "demos/memory.h"
 #include "demos/segment_job.h"
 #include "demos/segmentor_options.h"
 
@@ -125,6 +126,7 @@ int run_segment(int argc, char** argv) {
   const auto values = parse(command(), argc, argv);
   if (!values) return 0;
   const auto began = std::chrono::steady_clock::now();
+  keep_freed_memory();
   const SegmentorOptions options = segmentor_options(*values);
   SegmentJob job = parse_job(*values);
   if (!fs::exists(job.input)) {

@@ -150,7 +150,7 @@ class SharedRun {
     }
     ordered_json state = {{"job", job_.fingerprint}, {"shares", ordered_json::array()}};
     const bool whole = segmentor_.takes_whole_images();
-    const auto blocks = segmentor_.regions(raster_.size(), false);
+    const auto blocks = segmentor_.regions(raster_.source(), false);
     const int64_t tile = whole ? raster_.size().height : segmentor_.slide().tile;
     for (const cv::Rect& share : make_shares(blocks, tile, job_.group.size)) {
       state["shares"].push_back({share.x, share.y, share.width, share.height});

@@ -8,7 +8,6 @@
 #include <hornet/training/pretrained.h>
 #include <hornet/training/segmentation_task.h>
 #include <hornet/training/trainer.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,6 +21,7 @@
 
 #include "demos/cli.h"
 #include "demos/commands.h"
+#include "demos/memory.h"
 
 namespace hornet::cli {
 namespace {
@@ -465,15 +465,6 @@ int64_t parameters_of(torch::nn::Module& model) {
   int64_t count = 0;
   for (const torch::Tensor& parameter : model.parameters()) count += parameter.numel();
   return count;
-}
-
-// Every step takes and frees the same gigabytes. What is given back to the system comes again page
-// by page and zeroed, which was a fifth of the time; so it is kept.
-void keep_freed_memory() {
-#ifdef M_MMAP_MAX
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
-#endif
 }
 
 void check_batch_size(int batch_size, const std::string& task, int processes) {

@@ -62,7 +62,7 @@ class FileRun {
   SegmentFileReport operator()() {
     ResumeState state(
         partial_path(options_.labels, ".json"), options_.job,
-        [this] { return segmentor_.regions(raster_.size(), !planes_path_.empty()); },
+        [this] { return segmentor_.regions(raster_.source(), !planes_path_.empty()); },
         options_.resume, options_.force);
     int64_t ahead = 0;
     for (size_t i = 0; i < state.regions.size(); ++i) {

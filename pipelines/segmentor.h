@@ -5,8 +5,7 @@
 //   cv::Mat labels = segment(cv::imread("street.jpg"));          // CV_8UC1, class indices
 //
 //   SegmentorOptions options;                                    // hann blending, 1 GiB, ...
-//   for (const cv::Rect& region : segment.regions(source.size, false)) segment(source, sink,
-//   region);
+//   for (const cv::Rect& region : segment.regions(source, false)) segment(source, sink, region);
 //
 // Images are taken at their own resolution, in windows that slide over them. Three options take the
 // image as a whole instead, in memory: `whole`; `size`, the official test pipeline, which scales
@@ -60,8 +59,8 @@ class Segmentor {
                            const cv::Rect& region, SegmentRun run = {});
 
   // The regions of an image, one after the other: all of it at once, or column blocks that
-  // `max_memory` has room for.
-  std::vector<cv::Rect> regions(cv::Size image, bool probabilities);
+  // `max_memory` has room for. May run the image's first windows, to see what the model takes.
+  std::vector<cv::Rect> regions(const WindowSource& source, bool probabilities);
 
   // The windows that a region takes; 1 if the image is taken as a whole.
   int64_t count_windows(cv::Size image, const cv::Rect& region) const;
@@ -80,7 +79,7 @@ class Segmentor {
                               const SegmentRun& run);
   torch::Tensor whole_scores(const cv::Mat& bgr);
   std::vector<torch::Tensor> augmented(const cv::Mat& bgr, cv::Size box) const;
-  int64_t bytes_in_use(const Tiling& tiling);
+  int64_t bytes_in_use(const WindowSource& source, const Tiling& tiling);
 
   Runtime runtime_;
   SegmentorOptions options_;
@@ -89,6 +88,13 @@ class Segmentor {
   Palette palette_;
   SlideOptions slide_;
   UperNet model_{nullptr};
+
+  // What bytes_in_use() ran the model on, and what came out.
+  struct Measured {
+    std::vector<torch::Tensor> inputs;
+    torch::Tensor scores;
+  };
+  std::optional<Measured> measured_;
 };
 
 }  // namespace hornet

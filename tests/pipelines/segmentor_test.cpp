@@ -1,4 +1,5 @@
 // The segmentor on fixture models, against the heads' own whole and slide modes.
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/forward.h>
@@ -138,6 +139,38 @@ TEST(Segmentor, BatchesChangeNothing) {
   options.batch_size = 3;
   Segmentor three(kModel, {"cpu", "fp32"}, options);
   EXPECT_LE(share_that_differs(one(image), three(image)), 1e-3);
+}
+
+// How often this thread has called LibTorch's convolutions.
+int64_t convolutions = 0;
+
+std::unique_ptr<at::ObserverContext> count_convolutions(const at::RecordFunction& function) {
+  if (std::string(function.name()) == "aten::conv2d") ++convolutions;
+  return nullptr;
+}
+
+TEST(Segmentor, MeasuringMemoryRunsNoWindowTwice) {
+  const cv::Mat image = picture({4800, 96});  // a band of 276 MB
+  const auto callback = at::addThreadLocalCallback(at::RecordFunctionCallback(count_convolutions));
+  const auto segmented = [&](int64_t max_memory, int batch_size) {
+    SegmentorOptions options;
+    options.tile = 96;
+    options.stride = 96;
+    options.batch_size = batch_size;
+    options.max_memory = max_memory;
+    Segmentor segment(kModel, {"cpu", "fp32"}, options);
+    convolutions = 0;
+    return std::pair(segment(image), convolutions);
+  };
+  const int64_t plenty = int64_t{64} << 30, scarce = int64_t{2} << 30;
+  for (int batch_size : {1, 2}) {
+    const auto [labels, runs] = segmented(plenty, batch_size);      // not measured
+    const auto [same, runs_there] = segmented(scarce, batch_size);  // measured
+    EXPECT_GT(runs, 0);
+    EXPECT_EQ(runs_there, runs);
+    EXPECT_EQ(share_that_differs(same, labels), 0);
+  }
+  at::removeCallback(callback);
 }
 
 TEST(Segmentor, TakesTheModelsWindowsAndTwoThirdsOfOthers) {
