@@ -50,7 +50,10 @@ void check_images(const torch::Tensor& images) {
 std::optional<Features> prepared_forward(plan::PreparedTrunk* prepared,
                                          const torch::nn::Module& owner,
                                          const torch::Tensor& images) {
-  if (prepared == nullptr || !takes_prepared_way(owner, images)) return std::nullopt;
+  if (prepared == nullptr) return std::nullopt;
+  if (!takes_prepared_way(owner, images) && !plan::takes_map_way(owner, images)) {
+    return std::nullopt;
+  }
   check_images(images);
   return prepared->forward(images);
 }

@@ -1,12 +1,12 @@
-// Making a model ready for inference on a CPU.
+// Making a model ready for inference.
 //
 //   hornet::LoadedModel model = hornet::load_model(hornet::weights::read("model.pth"));
 //   hornet::prepare_for_inference(hornet::as_module(model.module));
 //   const torch::InferenceMode inference;               // without it the plain modules run
 //
 // A prepared part gives what it gave before, to float32 rounding, by a faster way, whenever it is
-// in evaluation mode, under InferenceMode, without autocast, and meets float32 on the CPU. In all
-// other cases, on other devices too, it runs as if it had not been prepared. The first call folds
+// in evaluation mode, under InferenceMode, without autocast, and meets float32 on the CPU. A HorNet
+// has one for GPUs too, with autocast and without. Otherwise nothing changes. The first call folds
 // and packs the weights. A weight that changes afterwards is noticed by its version counter, as
 // autograd does it, and prepared anew at the next call; a replaced module needs another call of
 // prepare_for_inference. Weights are then twice in memory, and beside them there is a workspace of

@@ -94,7 +94,7 @@ void add_runtime_options(po::options_description& options) {
                         po::value<std::string>()->default_value("auto")->value_name("NAME"),
                         "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")(
       "dtype", po::value<std::string>()->default_value("fp32")->value_name("TYPE"),
-      "fp32, bf16 or fp16; global filters stay in fp32");
+      "fp32, tf32 (on GPUs), bf16 or fp16; global filters stay in fp32");
 }
 
 RuntimeOptions runtime_options(const po::variables_map& values) {

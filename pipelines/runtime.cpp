@@ -35,10 +35,10 @@ torch::Device parse_device(const std::string& name) {
 }
 
 c10::optional<torch::ScalarType> parse_dtype(const std::string& name) {
-  if (name == "fp32") return c10::nullopt;
+  if (name == "fp32" || name == "tf32") return c10::nullopt;
   if (name == "bf16") return torch::kBFloat16;
   if (name == "fp16") return torch::kFloat16;
-  throw Error(ErrorCode::kUsage, "--dtype " + name + ": expected fp32, bf16 or fp16");
+  throw Error(ErrorCode::kUsage, "--dtype " + name + ": expected fp32, tf32, bf16 or fp16");
 }
 
 // Autocast for one device type while it lives.
@@ -79,8 +79,16 @@ Runtime::Runtime(const RuntimeOptions& options)
     : device_(parse_device(options.device)),
       dtype_name_(options.dtype),
       reduced_(parse_dtype(options.dtype)) {
-  // cuDNN would otherwise take TF32 for float32 convolutions, at a thousandth of the precision.
-  if (device_.is_cuda()) at::globalContext().setAllowTF32CuDNN(false);
+  const bool tf32 = options.dtype == "tf32";
+  if (tf32 && !device_.is_cuda()) {
+    throw Error(ErrorCode::kUsage, "--dtype tf32: only GPUs have it, and this runs on " +
+                                       device_.str() + "; use fp32");
+  }
+  // cuDNN would take TF32 for float32 convolutions, at a thousandth of the precision, unasked.
+  if (device_.is_cuda()) {
+    at::globalContext().setAllowTF32CuDNN(tf32);
+    at::globalContext().setAllowTF32CuBLAS(tf32);
+  }
 }
 
 std::string Runtime::device_name() const {
@@ -92,8 +100,8 @@ void Runtime::place(torch::nn::Module& model) const {
   translate_errors([&] {
     model.eval();
     model.to(device_);
-    // Elsewhere, and in reduced precision, a prepared model would only hold its weights twice.
-    if (device_.is_cpu() && !reduced_) prepare_for_inference(model);
+    // On a CPU in reduced precision a prepared model would only hold its weights twice.
+    if (!device_.is_cpu() || !reduced_) prepare_for_inference(model);
   });
 }
 

@@ -8,7 +8,7 @@ namespace hornet {
 
 struct RuntimeOptions {
   std::string device = "auto";  // cpu, cuda, cuda:N; auto: the first GPU, or the CPU
-  std::string dtype = "fp32";   // fp32, bf16, fp16
+  std::string dtype = "fp32";   // fp32, tf32 (on GPUs), bf16, fp16
 };
 
 // Whether bf16 is asked for on a CPU that has no instructions for it: float32 is faster there, and

@@ -2,6 +2,8 @@
 // line takes its values from.
 #pragma once
 
+#include <hornet/backbone/ops/host_device.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -13,7 +15,7 @@ struct Lerp {
 };
 
 // Of pixel `i` of a line that is resized from `in` to `out` pixels.
-inline Lerp bilinear_lerp(int64_t in, int64_t out, int64_t i) {
+HORNET_HOST_DEVICE inline Lerp bilinear_lerp(int64_t in, int64_t out, int64_t i) {
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   const float source = in == out ? static_cast<float>(i)
                                  : std::max(scale * (static_cast<float>(i) + 0.5f) - 0.5f, 0.0f);

@@ -53,7 +53,19 @@ at::Tensor interpolate_filter_composite(const at::Tensor& complex_weight, c10::S
   return resized.is_alias_of(complex_weight) ? resized.clone() : resized;
 }
 
-at::Tensor global_filter_kernel(const at::Tensor& x, const at::Tensor& complex_weight) {
+at::Tensor global_filter_meta(const at::Tensor& x, const at::Tensor& complex_weight) {
+  check_global_filter(x, complex_weight);
+  return at::empty_symint(x.sym_sizes(), x.options().dtype(precision_of(x, complex_weight)));
+}
+
+void global_filter_into_composite(const at::Tensor& x, const at::Tensor& complex_weight,
+                                  const at::Tensor& out) {
+  out.copy_(global_filter(x, complex_weight));
+}
+
+}  // namespace
+
+torch::Tensor global_filter_composite(const torch::Tensor& x, const torch::Tensor& complex_weight) {
   check_global_filter(x, complex_weight);
   const auto type = precision_of(x, complex_weight);
   if (x.numel() == 0) return at::empty(x.sizes(), x.options().dtype(type));
@@ -65,21 +77,28 @@ at::Tensor global_filter_kernel(const at::Tensor& x, const at::Tensor& complex_w
   return at::fft_irfft2(spectrum, at::IntArrayRef{height, width}, {2, 3}, "ortho").contiguous();
 }
 
-at::Tensor global_filter_meta(const at::Tensor& x, const at::Tensor& complex_weight) {
-  check_global_filter(x, complex_weight);
-  return at::empty_symint(x.sym_sizes(), x.options().dtype(precision_of(x, complex_weight)));
+void global_filter_into(const torch::Tensor& x, const torch::Tensor& complex_weight,
+                        const torch::Tensor& out) {
+  static auto op = c10::Dispatcher::singleton()
+                       .findSchemaOrThrow("hornet::global_filter_into", "")
+                       .typed<void(const at::Tensor&, const at::Tensor&, const at::Tensor&)>();
+  TORCH_CHECK(out.sizes() == x.sizes() && out.device() == x.device() && out.is_floating_point(),
+              "hornet::global_filter_into: out must be ", x.sizes(), " on ", x.device(),
+              " as x, of a floating type, found ", out.scalar_type(), " ", out.sizes(), " on ",
+              out.device());
+  op.call(x, complex_weight, out);
 }
-
-}  // namespace
 
 TORCH_LIBRARY_FRAGMENT(hornet, m) {
   m.def("interpolate_filter(Tensor complex_weight, SymInt height, SymInt width) -> Tensor",
         interpolate_filter_composite);
   m.def("global_filter(Tensor x, Tensor complex_weight) -> Tensor");
+  m.def("global_filter_into(Tensor x, Tensor complex_weight, Tensor(a!) out) -> ()");
 }
 
 TORCH_LIBRARY_IMPL(hornet, CompositeExplicitAutograd, m) {
-  m.impl("global_filter", global_filter_kernel);
+  m.impl("global_filter", global_filter_composite);
+  m.impl("global_filter_into", global_filter_into_composite);
 }
 
 TORCH_LIBRARY_IMPL(hornet, Meta, m) { m.impl("global_filter", global_filter_meta); }

@@ -1,5 +1,5 @@
-#include <ATen/ATen.h>
 #include <hornet/backbone/plan/block_plan.h>
+#include <hornet/backbone/plan/fold.h>
 #include <hornet/backbone/plan/pack.h>
 
 #include <algorithm>
@@ -12,29 +12,6 @@ constexpr int64_t kHiddenBlock = 512;  // columns of the MLP's hidden layer at a
 constexpr int64_t kRowBand = 8;        // rows of a map in a task of the depthwise convolution
 constexpr int64_t kChannelGroup = 64;  // and channels
 
-at::Tensor wide(const at::Tensor& weight) { return weight.to(at::kDouble); }
-
-// A linear layer in float64, into which others are folded.
-struct Linear {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out]
-};
-
-Linear linear(WeightWatch& watch, const at::Tensor& weight, const at::Tensor& bias) {
-  return {wide(watch.add(weight)).flatten(1), wide(watch.add(bias))};
-}
-
-// linear(norm_weight * x + norm_bias)
-Linear after_norm(const Linear& layer, const at::Tensor& norm_weight, const at::Tensor& norm_bias) {
-  return {layer.weight * wide(norm_weight), layer.bias + layer.weight.mv(wide(norm_bias))};
-}
-
-// scale * linear(x)
-Linear scaled(const Linear& layer, const at::Tensor& scale) {
-  if (!scale.defined()) return layer;
-  return {layer.weight * wide(scale).unsqueeze(1), layer.bias * wide(scale)};
-}
-
 PackedMatrix pack(const Kernels& kernels, const Linear& layer) {
   return pack_matrix(kernels, layer.weight, layer.bias);
 }
@@ -45,9 +22,9 @@ int64_t bytes_of(const PackedMatrix& matrix) {
 
 }  // namespace
 
-bool BlockPlan::fits(const HorNetBlockImpl& block) {
+bool BlockPlan::fits(const HorNetBlockImpl& block, at::DeviceType device) {
   for (const auto& weight : block.parameters()) {
-    if (!can_be_planned(weight)) return false;
+    if (!can_be_planned(weight, device)) return false;
   }
   const GnConvOptions& options = block.gnconv->options;
   return !options.mixer() && options.in_channels() == options.channels();

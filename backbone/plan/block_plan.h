@@ -37,8 +37,8 @@ class BlockPlan {
   // Records the block's weights in `watch`. The block must fit: see fits().
   BlockPlan(const Kernels& kernels, HorNetBlockImpl& block, WeightWatch& watch);
 
-  // Whether a block is what the plan knows: float32 on the CPU, a 7x7 or a global-local mixer.
-  static bool fits(const HorNetBlockImpl& block);
+  // Whether a block is what plans know: float32 on the device, a 7x7 or a global-local mixer.
+  static bool fits(const HorNetBlockImpl& block, at::DeviceType device = at::kCPU);
 
   int64_t channels() const { return channels_; }
   int64_t first_width() const { return widths_.front(); }

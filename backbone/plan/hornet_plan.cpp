@@ -1,4 +1,4 @@
-#include <ATen/ATen.h>
+#include <hornet/backbone/plan/fold.h>
 #include <hornet/backbone/plan/hornet_plan.h>
 #include <hornet/backbone/plan/pack.h>
 #include <hornet/backbone/plan/parallel.h>
@@ -15,9 +15,9 @@ constexpr int64_t kBytesPerFloat = sizeof(float);
 // Rows of a chunk at most: what it needs of the maps stays in a core's cache.
 constexpr int64_t kChunkRows = 192;
 
-bool is_conv(torch::nn::Module& module, int64_t kernel) {
+bool is_conv(torch::nn::Module& module, int64_t kernel, at::DeviceType device) {
   auto* conv = module.as<torch::nn::Conv2d>();
-  return conv != nullptr && can_be_planned(conv->weight) && conv->weight.size(2) == kernel;
+  return conv != nullptr && can_be_planned(conv->weight, device) && conv->weight.size(2) == kernel;
 }
 
 }  // namespace
@@ -52,15 +52,15 @@ struct HorNetPlan::Run {
   float* scratch_of(int64_t worker) const { return scratch + worker * scratch_size; }
 };
 
-bool HorNetPlan::fits(const HorNetTrunk& trunk) {
+bool HorNetPlan::fits(const HorNetTrunk& trunk, at::DeviceType device) {
   for (size_t i = 0; i < 4; ++i) {
     auto* layers = trunk.downsample_layers->ptr(i)->as<torch::nn::Sequential>();
     auto* blocks = trunk.stages->ptr(i)->as<torch::nn::Sequential>();
     if (layers == nullptr || layers->size() != 2 || blocks == nullptr) return false;
-    if (!is_conv(*layers->ptr(i == 0 ? 0 : 1), i == 0 ? 4 : 2)) return false;
+    if (!is_conv(*layers->ptr(i == 0 ? 0 : 1), i == 0 ? 4 : 2, device)) return false;
     for (const auto& block : *blocks) {
       auto* known = block.ptr()->as<HorNetBlock>();
-      if (known == nullptr || !BlockPlan::fits(*known)) return false;
+      if (known == nullptr || !BlockPlan::fits(*known, device)) return false;
     }
   }
   return true;
@@ -76,20 +76,18 @@ HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& 
     auto& norm = *layers.ptr(i == 0 ? 1 : 0)->as<ChannelLayerNorm>();
     const at::Tensor& norm_weight = watch.add(norm.weight);
     const at::Tensor& norm_bias = watch.add(norm.bias);
-    at::Tensor weight = watch.add(conv.weight).to(at::kDouble);
-    at::Tensor bias = watch.add(conv.bias).to(at::kDouble);
+    Linear entry = {wide(watch.add(conv.weight)), wide(watch.add(conv.bias))};
     stage->index = i;
-    stage->patch = weight.size(2);
-    stage->in_channels = weight.size(1);
-    stage->channels = weight.size(0);
+    stage->patch = conv.weight.size(2);
+    stage->in_channels = conv.weight.size(1);
+    stage->channels = conv.weight.size(0);
     if (i == 0) {
       stage->stem_weight = pack_vector(kernels_, norm_weight);
       stage->stem_bias = pack_vector(kernels_, norm_bias);
     } else {
-      bias = bias + weight.sum({2, 3}).mv(norm_bias.to(at::kDouble));
-      weight = weight * norm_weight.to(at::kDouble).view({1, -1, 1, 1});
+      entry = convolution_after_norm(entry.weight, entry.bias, norm_weight, norm_bias);
     }
-    stage->entry = pack_matrix(kernels_, weight.permute({0, 2, 3, 1}).flatten(1), bias);
+    stage->entry = pack_matrix(kernels_, entry.weight.permute({0, 2, 3, 1}).flatten(1), entry.bias);
     for (const auto& block : *trunk.stages->ptr(i)->as<torch::nn::Sequential>()) {
       stage->blocks.emplace_back(kernels_, *block.ptr()->as<HorNetBlock>(), watch);
     }

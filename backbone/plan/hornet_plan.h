@@ -27,7 +27,7 @@ struct PlanOutput {
 class HorNetPlan {
  public:
   // Whether there is a plan for these layers: see BlockPlan::fits.
-  static bool fits(const HorNetTrunk& trunk);
+  static bool fits(const HorNetTrunk& trunk, at::DeviceType device = at::kCPU);
 
   // Records the weights in `watch`.
   HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs, WeightWatch& watch);

@@ -1,3 +1,4 @@
+#include <ATen/autocast_mode.h>
 #include <hornet/backbone/plan/prepared_trunk.h>
 
 namespace hornet::plan {
@@ -12,10 +13,36 @@ std::shared_ptr<HorNetPlan> PreparedTrunk::current() {
   });
 }
 
-std::optional<Features> PreparedTrunk::forward(const at::Tensor& images) {
-  const std::shared_ptr<HorNetPlan> plan = current();
+std::shared_ptr<MapPlan> PreparedTrunk::current_map_plan(at::DeviceType device) {
+  const bool autocast = at::autocast::is_autocast_enabled(device);
+  const auto type = autocast ? at::autocast::get_autocast_dtype(device) : at::kFloat;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return map_plans_[type].get([&](WeightWatch& watch) -> std::shared_ptr<MapPlan> {
+    if (!HorNetPlan::fits(trunk_, device)) return nullptr;
+    return std::make_shared<MapPlan>(trunk_, outputs_, type, watch);
+  });
+}
+
+namespace {
+
+template <typename Plan>
+std::optional<Features> forward_in(Plan* plan, const at::Tensor& images) {
   if (plan == nullptr || images.size(1) != plan->in_channels()) return std::nullopt;
   return plan->forward(images);
+}
+
+}  // namespace
+
+std::optional<Features> PreparedTrunk::forward(const at::Tensor& images) {
+  if (images.is_cpu()) return forward_in(current().get(), images);
+  return forward_in(current_map_plan(images.device().type()).get(), images);
+}
+
+int64_t PreparedTrunk::bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  int64_t total = plan_.bytes();
+  for (const auto& [type, plan] : map_plans_) total += plan.bytes();
+  return total;
 }
 
 }  // namespace hornet::plan

@@ -9,10 +9,12 @@
 
 namespace hornet::plan {
 
-// Whether plans are made of such a weight: float32 on the CPU, and watchable. An undefined one is.
-inline bool can_be_planned(const at::Tensor& weight) {
-  return !weight.defined() || (weight.is_cpu() && weight.scalar_type() == at::kFloat &&
-                               weight.layout() == at::kStrided && !weight.is_inference());
+// Whether plans are made of such a weight: float32 on the device, and watchable. An undefined one
+// is.
+inline bool can_be_planned(const at::Tensor& weight, at::DeviceType device = at::kCPU) {
+  return !weight.defined() ||
+         (weight.device().type() == device && weight.scalar_type() == at::kFloat &&
+          weight.layout() == at::kStrided && !weight.is_inference());
 }
 
 class WeightWatch {

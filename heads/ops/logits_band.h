@@ -3,8 +3,8 @@
 //
 // A network's logits come at a fraction of the image's resolution. Resizing them for all classes
 // (157 MB a window of 512 x 512 and 150 classes) only to add them up would cost more memory
-// traffic than all else; the CPU kernels resize and add, and divide and compare, in one pass.
-// Dispatcher ops hornet::add_window and hornet::band_labels: CPU kernels, and a composite of
+// traffic than all else; the kernels resize and add, and divide and compare, in one pass.
+// Dispatcher ops hornet::add_window and hornet::band_labels on CPU and CUDA, and a composite of
 // LibTorch's ops for other devices. For inference: neither has a gradient.
 #pragma once
 

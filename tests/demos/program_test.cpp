@@ -100,7 +100,7 @@ TEST(Program, RefusesValuesOutOfRange) {
       {option("--start", "-1"), {"--start -1", "from 0"}},
       {option("--stride", "0"), {"--stride 0", "from 1"}},
       {option("--progress", "loud"), {"--progress", "auto, plain or none", "loud"}},
-      {option("--dtype", "fp7"), {"--dtype fp7", "fp32, bf16 or fp16"}},
+      {option("--dtype", "fp7"), {"--dtype fp7", "fp32, tf32, bf16 or fp16"}},
       {option("--device", "gpu"), {"--device gpu", "auto, cpu, cuda or cuda:N"}},
       {option("--device", "cuda:9"), {"--device cuda:9", "CUDA devices", "--device cpu"}, 5},
       {with(forward, {"--mode", "half"}), {"--mode half", "whole or slide"}},

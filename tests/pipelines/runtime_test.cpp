@@ -29,6 +29,16 @@ TEST(Runtime, UnknownNamesAreUsageErrors) {
   EXPECT_EQ(code_of([] { Runtime({"cpu", "fp8"}); }), ErrorCode::kUsage);
 }
 
+TEST(Runtime, Tf32IsAskedForAndIsOnGpusOnly) {
+  EXPECT_EQ(code_of([] { Runtime({"cpu", "tf32"}); }), ErrorCode::kUsage);
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+  for (const bool tf32 : {true, false}) {
+    const Runtime runtime({"cuda", tf32 ? "tf32" : "fp32"});
+    EXPECT_EQ(at::globalContext().allowTF32CuBLAS(), tf32);
+    EXPECT_EQ(at::globalContext().allowTF32CuDNN(), tf32);
+  }
+}
+
 TEST(Runtime, MissingDeviceIsADeviceError) {
   EXPECT_EQ(code_of([] { Runtime({"cuda:9", "fp32"}); }), ErrorCode::kDevice);
 }

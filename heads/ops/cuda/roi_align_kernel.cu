@@ -21,43 +21,56 @@ unsigned blocks_for(int64_t total) {
   return static_cast<unsigned>(std::min((total + kThreads - 1) / kThreads, kMostBlocks));
 }
 
-// Which bin of which channel of which RoI a flat index into the output means.
+// Which bin of which channel of which RoI a flat index means: in the order of the output, or with
+// channels next to each other, as channels-last features have them.
 template <typename T>
 struct OutputIndex {
   int bin_y, bin_x;
   int64_t channel, roi;
 
-  __device__ OutputIndex(int64_t index, const RoiAlignShape<T>& shape) {
-    bin_x = static_cast<int>(index % shape.pooled);
-    index /= shape.pooled;
-    bin_y = static_cast<int>(index % shape.pooled);
-    index /= shape.pooled;
-    channel = index % shape.channels;
-    roi = index / shape.channels;
+  __device__ OutputIndex(int64_t index, const RoiAlignShape<T>& shape, bool channels_last = false) {
+    if (channels_last) channel = split(index, shape.channels);
+    bin_x = static_cast<int>(split(index, shape.pooled));
+    bin_y = static_cast<int>(split(index, shape.pooled));
+    if (!channels_last) channel = split(index, shape.channels);
+    roi = index;
+  }
+
+  // Where it lies in the output.
+  __device__ int64_t place(const RoiAlignShape<T>& shape) const {
+    return ((roi * shape.channels + channel) * shape.pooled + bin_y) * shape.pooled + bin_x;
+  }
+
+ private:
+  __device__ static int64_t split(int64_t& index, int64_t size) {
+    const int64_t rest = index % size;
+    index /= size;
+    return rest;
   }
 };
 
 template <typename T>
-__device__ int64_t plane_of(const T* roi, int64_t channel, int64_t images,
-                            const RoiAlignShape<T>& shape) {
+__device__ int64_t image_of(const T* roi, int64_t images) {
   CUDA_KERNEL_ASSERT(roi[0] >= 0 && roi[0] < images && "hornet::roi_align: no such image");
-  const int64_t plane = static_cast<int64_t>(roi[0]) * shape.channels + channel;
-  return plane * shape.height * shape.width;
+  return static_cast<int64_t>(roi[0]);
 }
 
 template <typename scalar_t, typename T>
 __global__ void pool_kernel(int64_t total, const scalar_t* features, int64_t images, const T* rois,
-                            RoiAlignShape<T> shape, scalar_t* output) {
+                            RoiAlignShape<T> shape, bool channels_last, scalar_t* output) {
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
+  const int64_t plane_size = int64_t{shape.height} * shape.width;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < total; i += step) {
-    const OutputIndex<T> at(i, shape);
+    const OutputIndex<T> at(i, shape, channels_last);
     const T* roi = rois + at.roi * 5;
-    const scalar_t* plane = features + plane_of(roi, at.channel, images, shape);
+    const scalar_t* plane = features + image_of(roi, images) * shape.channels * plane_size +
+                            at.channel * (channels_last ? 1 : plane_size);
+    const int64_t pixel = channels_last ? shape.channels : 1;
     const RoiGrid<T> grid = roi_grid(roi, shape);
     T sum = 0;
     for_each_sample(grid, at.bin_y, at.bin_x, shape,
-                    [&](const RoiSample<T>& sample) { sum += sample.read(plane); });
-    output[i] = static_cast<scalar_t>(sum / grid.count());
+                    [&](const RoiSample<T>& sample) { sum += sample.read(plane, pixel); });
+    output[at.place(shape)] = static_cast<scalar_t>(sum / grid.count());
   }
 }
 
@@ -68,7 +81,8 @@ __global__ void spread_kernel(int64_t total, const T* grad, int64_t images, cons
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < total; i += step) {
     const OutputIndex<T> at(i, shape);
     const T* roi = rois + at.roi * 5;
-    T* plane = features_grad + plane_of(roi, at.channel, images, shape);
+    const int64_t plane_index = image_of(roi, images) * shape.channels + at.channel;
+    T* plane = features_grad + plane_index * shape.height * shape.width;
     const RoiGrid<T> grid = roi_grid(roi, shape);
     const T share = grad[i] / grid.count();
     for_each_sample(grid, at.bin_y, at.bin_x, shape, [&](const RoiSample<T>& sample) {
@@ -87,7 +101,9 @@ at::Tensor roi_align_cuda(const at::Tensor& features, const at::Tensor& rois, do
                                 features.options().memory_format(at::MemoryFormat::Contiguous));
   if (output.numel() == 0) return output;
 
-  const at::Tensor planes = features.contiguous();
+  const auto format = features.suggest_memory_format();
+  const bool channels_last = format == at::MemoryFormat::ChannelsLast;
+  const at::Tensor planes = features.contiguous(format);
   const auto stream = c10::cuda::getCurrentCUDAStream();
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, features.scalar_type(), "hornet::roi_align", [&] {
@@ -97,7 +113,7 @@ at::Tensor roi_align_cuda(const at::Tensor& features, const at::Tensor& rois, do
             roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio, aligned);
         pool_kernel<scalar_t, T><<<blocks_for(output.numel()), kThreads, 0, stream>>>(
             output.numel(), planes.const_data_ptr<scalar_t>(), features.size(0),
-            corners.const_data_ptr<T>(), shape, output.mutable_data_ptr<scalar_t>());
+            corners.const_data_ptr<T>(), shape, channels_last, output.mutable_data_ptr<scalar_t>());
       });
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return output;

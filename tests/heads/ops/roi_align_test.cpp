@@ -291,6 +291,8 @@ TEST(RoiAlignCuda, EqualsTheCpu) {
     const Tensor expected = roi_align(on_cpu, rois, 0.25, 7);
     const Tensor found = roi_align(on_gpu, rois.cuda(), 0.25, 7);
     EXPECT_TRUE(found.cpu().equal(expected)) << type;
+    const Tensor last = features.cuda().contiguous(torch::MemoryFormat::ChannelsLast);
+    EXPECT_TRUE(roi_align(last, rois.cuda(), 0.25, 7).cpu().equal(expected)) << type;
     expected.sum().backward();
     found.sum().backward();
     EXPECT_TRUE(torch::allclose(on_gpu.grad().cpu(), on_cpu.grad(), 1e-4, 1e-5)) << type;
