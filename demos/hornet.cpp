@@ -5,12 +5,13 @@
 #include <hornet/pipelines/runtime.h>
 #include <unistd.h>
 
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <iostream>
+#include <vector>
 
 #include "demos/commands.h"
 
@@ -41,16 +42,35 @@ constexpr Subcommand kSubcommands[] = {
      hornet::cli::run_train, true},
 };
 
+bool computes(const char* name) {
+  for (const Subcommand& command : kSubcommands) {
+    if (std::strcmp(name, command.name) == 0) return command.computes;
+  }
+  return false;
+}
+
 // OpenMP's threads spin while they wait for each other. With decoding and encoding on the same
 // cores that costs more than the work itself (ten times on a busy two-core machine), and libgomp
 // reads the setting only when it is loaded: set it and start over, once.
-void limit_spinning(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("GOMP_SPINCOUNT", "1000", 1);
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) execv(self.c_str(), argv);  // returns only if it fails: then we spin
+void limit_spinning(int argc, char** argv, char** environment) {
+  if (argc < 2 || !computes(argv[1])) return;
+  int count = 0;
+  for (; environment[count]; ++count) {
+    for (const char* name : {"GOMP_SPINCOUNT=", "OMP_WAIT_POLICY="}) {
+      if (std::strncmp(environment[count], name, std::strlen(name)) == 0) return;
+    }
+  }
+  char setting[] = "GOMP_SPINCOUNT=1000", self[PATH_MAX] = "";
+  if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return;
+  std::vector<char*> changed(environment, environment + count);
+  changed.insert(changed.end(), {setting, nullptr});
+  execve(self, argv, changed.data());  // returns only if it fails: then we spin
 }
+
+// Called before the libraries initialise themselves, which takes LibTorch a third of a second: that
+// is spent once. Nothing but C's functions and malloc may be used there, no std::getenv either.
+__attribute__((section(".preinit_array"),
+               used)) void (*const kBeforeLibraries)(int, char**, char**) = limit_spinning;
 
 void print_help(std::ostream& out) {
   out << "HorNet " HORNET_VERSION
@@ -85,7 +105,6 @@ int run(int argc, char** argv) {
   }
   for (const Subcommand& command : kSubcommands) {
     if (name != command.name) continue;
-    if (command.computes) limit_spinning(argv);
     int code = 0;
     hornet::translate_errors([&] { code = command.run(argc - 1, argv + 1); });
     return code;
