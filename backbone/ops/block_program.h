@@ -12,28 +12,14 @@
 //     HORNET_HOST_DEVICE void run(int phase, int64_t block, int thread, void* shared) const;
 //   };
 //
-// cuda/launch.h runs it on a GPU, run_on_host() here, a block and a thread at a time, in tests.
+// cuda/launch.h runs it on a GPU, run_on_host() of the tests a block and a thread at a time.
 #pragma once
 
 #include <hornet/backbone/ops/host_device.h>
 
 #include <cstdint>
-#include <vector>
 
 namespace hornet::ops {
-
-template <typename Program>
-void run_on_host(const Program& program) {
-  constexpr int64_t kBytesPerDouble = sizeof(double);  // aligned as a GPU's shared memory is
-  std::vector<double> shared(program.shared_bytes() / kBytesPerDouble + 1);
-  for (int64_t block = 0; block < program.blocks(); ++block) {
-    for (int phase = 0; phase < program.phases(); ++phase) {
-      for (int thread = 0; thread < Program::kThreads; ++thread) {
-        program.run(phase, block, thread, shared.data());
-      }
-    }
-  }
-}
 
 // N values that are read or written at once. They must lie at a multiple of their size.
 template <typename T, int N>

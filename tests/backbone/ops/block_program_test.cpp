@@ -7,6 +7,7 @@
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/ops/global_filter_block.h>
 
+#include "tests/backbone/ops/run_on_host.h"
 #include "tests/modules.h"
 
 namespace hornet::ops {
@@ -211,7 +212,10 @@ Tensor convolve_by_tiles(const Convolution& c, bool with_bias, bool gated) {
   tiles.height = c.x.size(2);
   tiles.width = c.x.size(3);
   tiles.channels = c.x.size(1);
-  run_on_host(tiles);
+  run_on_host(tiles, ThreadOrder::kAscending);
+  const Tensor ascending = out.clone();
+  run_on_host(tiles, ThreadOrder::kDescending);
+  testing::expect_identical(out, ascending);
   return out;
 }
 
@@ -302,10 +306,13 @@ TEST(FilterBlocks, AreGlobalFilters) {
       blocks.channels = channels;
       blocks.rows = make_fourier_axis(static_cast<int>(height));
       blocks.columns = make_fourier_axis(static_cast<int>(width));
-      run_on_host(blocks);
       const Tensor expected = global_filter(x.to(at::kDouble), filter.to(at::kDouble));
       const double largest = expected.abs().max().item<double>();
-      EXPECT_LE((out - expected).abs().max().item<double>(), 1e-6 * largest);
+      for (const auto order : {ThreadOrder::kAscending, ThreadOrder::kDescending}) {
+        out.fill_(std::nan(""));
+        run_on_host(blocks, order);
+        EXPECT_LE((out - expected).abs().max().item<double>(), 1e-6 * largest);
+      }
     }
   }
 }
