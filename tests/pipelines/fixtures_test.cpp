@@ -15,8 +15,11 @@ namespace hornet::testing {
 namespace {
 
 constexpr double kBoxTolerance = 0.05, kScoreTolerance = 1e-3;  // pixels, probability
-constexpr double kMatchSlack = 0.02;                            // share of detections
-constexpr double kLabelSlack = 1e-3, kMaskSlack = 2e-3;         // share of pixels
+constexpr double kMatchSlack = 0.02;                            // share of proposals
+// And of detections: with random weights many are within rounding of another one, and LibTorch's
+// own instruction sets (ATEN_CPU_CAPABILITY) disagree in up to 4 of 100 on the worst fixture.
+constexpr double kDetectionSlack = 0.05;
+constexpr double kLabelSlack = 1e-3, kMaskSlack = 2e-3;  // share of pixels
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
@@ -136,7 +139,7 @@ void FixtureTest::expect_detections(const Tensors& got) const {
   const auto matched =
       std::count_if(partner.begin(), partner.end(), [](int64_t j) { return j >= 0; });
   EXPECT_GE(static_cast<double>(matched) / static_cast<double>(boxes.size(0)),
-            fixture_.description["matched_f64"].get<double>() - kMatchSlack);
+            fixture_.description["matched_f64"].get<double>() - kDetectionSlack);
 
   const auto& ori = fixture_.description["meta"]["ori_shape"];
   const cv::Size size(ori[1].get<int>(), ori[0].get<int>());
