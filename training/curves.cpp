@@ -76,7 +76,7 @@ void draw_axes(cv::Mat& image, const Frame& frame) {
     const int column =
         frame.area.x + static_cast<int>(std::lround(frame.x.share(x) * frame.area.width));
     cv::line(image, {column, frame.area.y}, {column, frame.area.br().y}, kGrid);
-    write(image, number_text(x), {column - 12, frame.area.br().y + 18});
+    write(image, number_text(std::abs(x) < 1e-9 ? 0 : x), {column - 12, frame.area.br().y + 18});
   }
   cv::rectangle(image, frame.area, kInk);
 }
