@@ -452,7 +452,7 @@ void expect_learned(bool cascade, int steps) {
   const double first = learn(model, image, targets, options, 1);
   const double last = learn(model, image, targets, options, steps);
   EXPECT_GT(first, 3);
-  EXPECT_LT(last, 0.35 * first);
+  EXPECT_LT(last, 0.25 * first);
   expect_found(model, image, targets);
 }
 
