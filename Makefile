@@ -14,17 +14,17 @@ all: $(BUILD)/build.ninja
 test: all
 	@cd $(BUILD) && ctest --output-on-failure
 
-# Random weights until a trained model is shipped: it shows the way of a video, not people. Runs
-# again only when the program has changed.
+# The people in a real video, found by a model that this project has trained. Runs again only when
+# the program or the model has changed.
+MODEL := demos/models/pedestrians.safetensors
 demo: all
 	@mkdir -p $(OUT)
 	@video="$(VIDEO)"; [ -n "$$video" ] || video=$$(cmake/bootstrap.sh --video) || exit 1; \
 	out=$(OUT)/vtest.mp4; \
-	if [ -f $$out ] && [ -z "$$(find $(BUILD)/bin/hornet $(BUILD)/lib -newer $$out)" ]; then \
+	if [ -f $$out ] && [ -z "$$(find $(BUILD)/bin/hornet $(BUILD)/lib $(MODEL) -newer $$out)" ]; then \
 	  echo "$$out is up to date"; exit; fi; \
-	$(BUILD)/bin/hornet detect --force --size 384x288 --score-thr 0.6 \
-	  --weights tests/data/fixtures/cascade_mask_rcnn_hornet_tiny_gf_s2/model.pth \
-	  --input "$$video" --output $$out --json $(OUT)/vtest.jsonl && \
+	$(BUILD)/bin/hornet detect --force --score-thr 0.6 --weights $(MODEL) --input "$$video" --output $$out \
+	  --json $(OUT)/vtest.jsonl && \
 	echo "$$out, $(OUT)/vtest.jsonl, $(OUT)/run.json"
 
 install: all

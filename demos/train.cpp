@@ -126,7 +126,7 @@ void add_images(po::options_description& options) {
   add("cache", text("SIZE", "1G"), "decoded images that are kept in memory");
   add("threads", number(1), "batches prepared at the same time; 0: none ahead");
   add("on-bad-sample", text("HOW", "error"),
-      "image or labels that cannot be read: error, or skip (and say so)");
+      "training image or labels that cannot be read: error, or skip (and say so)");
 }
 
 void add_run(po::options_description& options) {

@@ -4,6 +4,7 @@
 #include <hornet/pipelines/model_defaults.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace hornet {
 namespace {
@@ -121,9 +122,13 @@ std::vector<std::vector<Instance>> Detector::run(const std::vector<Preprocessed>
   return results;
 }
 
+// What is weaker neither suppresses nor displaces what is stronger, so that it need not be a
+// candidate, nor get a mask. Candidates are above their threshold, results at theirs or above.
 void Detector::set_score_threshold(double threshold) {
   options_.score_threshold = threshold;
-  model_->roi_head->options.score_threshold(std::min(candidate_threshold_, threshold));
+  const bool higher = threshold > candidate_threshold_;
+  model_->roi_head->options.score_threshold(
+      higher ? std::nextafter(static_cast<float>(threshold), 0.0F) : threshold);
 }
 
 void Detector::run_batch(const std::vector<Preprocessed>& images,
