@@ -2,6 +2,15 @@
 #include <hornet/backbone/plan/prepared_trunk.h>
 
 namespace hornet::plan {
+namespace {
+
+template <typename Plan>
+std::optional<Features> forward_in(Plan* plan, const at::Tensor& images) {
+  if (plan == nullptr || images.size(1) != plan->in_channels()) return std::nullopt;
+  return plan->forward(images);
+}
+
+}  // namespace
 
 PreparedTrunk::PreparedTrunk(const HorNetTrunk& trunk, std::vector<PlanOutput> outputs)
     : trunk_(trunk), outputs_(std::move(outputs)) {}
@@ -22,16 +31,6 @@ std::shared_ptr<MapPlan> PreparedTrunk::current_map_plan(at::DeviceType device) 
     return std::make_shared<MapPlan>(trunk_, outputs_, type, watch);
   });
 }
-
-namespace {
-
-template <typename Plan>
-std::optional<Features> forward_in(Plan* plan, const at::Tensor& images) {
-  if (plan == nullptr || images.size(1) != plan->in_channels()) return std::nullopt;
-  return plan->forward(images);
-}
-
-}  // namespace
 
 std::optional<Features> PreparedTrunk::forward(const at::Tensor& images) {
   if (images.is_cpu()) return forward_in(current().get(), images);
