@@ -8,12 +8,14 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "tests/backbone/weights_that_matter.h"
 #include "tests/modules.h"
 
 namespace hornet {
 namespace {
 
 using testing::expect_close;
+using testing::make_weights_matter;
 using testing::narrow_hornet;
 using testing::narrow_hornet_gf;
 using testing::parameter_count;
@@ -25,16 +27,6 @@ class Level {
   explicit Level(const std::string& name) { setenv("HORNET_CPU_LEVEL", name.c_str(), 1); }
   ~Level() { unsetenv("HORNET_CPU_LEVEL"); }
 };
-
-// Weights that matter, and no map that grows beyond what float32 can compare.
-void make_weights_matter(torch::nn::Module& network) {
-  testing::randomise(network);
-  const torch::NoGradGuard no_grad;
-  for (auto& item : network.named_parameters()) {
-    if (item.key().find("gamma") != std::string::npos) item.value().uniform_(0.1, 0.5);
-    if (item.key().find("complex_weight") != std::string::npos) item.value().normal_(0.0, 1.0);
-  }
-}
 
 HorNet random_network(const HorNetOptions& options) {
   HorNet network(options);

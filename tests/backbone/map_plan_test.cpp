@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <hornet/backbone/plan/map_plan.h>
 
+#include "tests/backbone/weights_that_matter.h"
 #include "tests/modules.h"
 
 namespace hornet {
@@ -10,18 +11,10 @@ namespace {
 
 using plan::MapPlan;
 using plan::PlanOutput;
+using testing::make_weights_matter;
 using testing::narrow_hornet;
 using testing::narrow_hornet_gf;
 using torch::Tensor;
-
-void make_weights_matter(torch::nn::Module& network) {
-  testing::randomise(network);
-  const torch::NoGradGuard no_grad;
-  for (auto& item : network.named_parameters()) {
-    if (item.key().find("gamma") != std::string::npos) item.value().uniform_(0.1, 0.5);
-    if (item.key().find("complex_weight") != std::string::npos) item.value().normal_(0.0, 1.0);
-  }
-}
 
 // Within `tolerance` of the largest value of each map.
 void expect_same(const Features& actual, const Features& expected, double tolerance) {
