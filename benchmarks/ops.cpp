@@ -14,7 +14,7 @@
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/ops/gnconv.h>
 #include <hornet/backbone/plan/cpu_level.h>
-#include <hornet/heads/ops/logits_band.h>
+#include <hornet/heads/ops/blend_windows.h>
 #include <hornet/heads/ops/nms.h>
 #include <hornet/heads/ops/paste_masks.h>
 #include <hornet/heads/ops/roi_align.h>
@@ -205,20 +205,24 @@ void add_paste_masks(int64_t count, int64_t width, int64_t height) {
       work, [=] { benchmark::DoNotOptimize(ops::paste_masks(probs, boxes, height, width)); });
 }
 
-void add_logits_band(int64_t classes, int64_t tile, int64_t width) {
-  const torch::Tensor band = torch::zeros({tile, classes, width});
-  const torch::Tensor logits = torch::randn({classes, tile / 4, tile / 4});
-  const torch::Tensor ones = torch::ones({tile});
-  const std::string size = std::to_string(classes) + "x" + std::to_string(tile);
-  const auto values = static_cast<double>(classes * tile * tile);
-  // Bilinear, weighted and added: read, written.
-  add("add_window/" + size, {10 * values, bytes_of(logits) + 8 * values}, [=] {
-    ops::add_window(band, logits, ones, ones, {0, 0, 0, tile});
-  });
-  const torch::Tensor totals = torch::ones({width});
-  add("band_labels/" + size + "x" + std::to_string(width),
-      {static_cast<double>(band.numel()), bytes_of(band)},
-      [=] { benchmark::DoNotOptimize(ops::band_labels(band, ones, totals)); });
+// Two rows of windows that overlap by a third, and the labels between their upper edges.
+void add_blend_windows(int64_t classes, int64_t tile, int64_t columns) {
+  const int64_t stride = tile * 2 / 3, width = (columns - 1) * stride + tile;
+  ops::PlacedWindows windows;
+  windows.row_weights = windows.column_weights = torch::ones({tile});
+  for (int64_t i = 0; i < 2 * columns; ++i) {
+    windows.logits.push_back(torch::randn({tile / 4, tile / 4, classes}));
+    windows.x.push_back(i % columns * stride);
+    windows.y.push_back(i / columns * stride);
+  }
+  const double pixels = static_cast<double>(stride * width), logits = bytes_of(windows.logits[0]);
+  // Each pixel lies in 2.25 windows: resized, weighted and added; read once, and a byte written.
+  const Work work = {2.25 * 4 * pixels * static_cast<double>(classes),
+                     static_cast<double>(2 * columns) * logits + pixels, pixels};
+  add("blended_labels/" + std::to_string(classes) + "x" + std::to_string(tile) + "x" +
+          std::to_string(columns),
+      work,
+      [=] { benchmark::DoNotOptimize(ops::blended_labels(windows, {0, stride, width, stride})); });
 }
 
 void add_all() {
@@ -240,8 +244,8 @@ void add_all() {
   for (const int64_t count : {37, 1000, 4823}) add_nms(count);
   add_paste_masks(100, 1333, 800);
   add_paste_masks(7, 517, 333);
-  add_logits_band(150, 512, 2048);
-  add_logits_band(19, 333, 517);
+  add_blend_windows(150, 512, 6);
+  add_blend_windows(19, 333, 2);
 }
 
 // The limits as lines of the context.

@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <hornet/backbone/error.h>
-#include <hornet/heads/ops/logits_band.h>
+#include <hornet/heads/ops/blend_windows.h>
 #include <hornet/pipelines/segment_windows.h>
 #include <hornet/pipelines/stages.h>
 
@@ -10,6 +10,9 @@
 
 namespace hornet {
 namespace {
+
+constexpr int64_t kFloat = 4;
+constexpr int kScoreRows = 8;  // whose probabilities are made at a time
 
 // Windows of one row that run together. The last batch of a row carries the data mask of the rows
 // that are finished with it.
@@ -27,11 +30,8 @@ struct LabelRows {
   cv::Mat labels;
 };
 
-torch::Tensor as_tensor(const std::vector<float>& values, int begin, int count,
-                        torch::Device device) {
-  return torch::from_blob(const_cast<float*>(values.data()) + begin, {count}, torch::kFloat32)
-      .clone()
-      .to(device);
+torch::Tensor as_tensor(const std::vector<float>& values) {
+  return torch::tensor(values, torch::kFloat32);
 }
 
 // The full-width rows of the image that a row of windows needs; each row is read once.
@@ -89,56 +89,56 @@ class Strip {
   int begin_ = 0, end_ = 0, rows_before_ = 0;
 };
 
-// Logits of the rows that are still being overlapped, in a ring, and what becomes of them.
-class Band {
+// The windows that unfinished rows need, and what becomes of those rows.
+class Overlap {
  public:
-  Band(const Tiling& tiling, const WindowModel& model, const cv::Rect& region)
-      : tiling_(tiling),
-        model_(model),
-        region_(region),
-        next_(region.y),
-        ring_(torch::zeros({tiling.y.tile, model.classes, region.width},
-                           torch::TensorOptions(torch::kFloat32).device(model.device))),
-        row_weights_(as_tensor(tiling.y.window, 0, tiling.y.tile, model.device)),
-        column_weights_(as_tensor(tiling.x.window, 0, tiling.x.tile, model.device)),
-        column_totals_(as_tensor(tiling.x.total, region.x, region.width, model.device)) {}
+  Overlap(const Tiling& tiling, const WindowModel& model, const cv::Rect& region)
+      : model_(model), region_(region), next_(region.y) {
+    kept_.row_weights = as_tensor(tiling.y.window);
+    kept_.column_weights = as_tensor(tiling.x.window);
+  }
 
-  int next() const { return next_; }
+  int next() const { return next_; }  // first row that is not finished
 
   void add(const cv::Point& place, const torch::Tensor& logits) {
-    ops::add_window(ring_, logits, row_weights_, column_weights_,
-                    {place.x - region_.x, place.y, region_.y, region_.y + region_.height});
+    kept_.logits.push_back(logits.to(torch::kFloat32).permute({1, 2, 0}).contiguous());
+    kept_.x.push_back(place.x);
+    kept_.y.push_back(place.y);
   }
 
-  // Hands out at most `count` finished rows as they lie in the ring, and clears them.
-  template <typename Function>
-  int take(int count, Function&& function) {
-    const int slot = next_ % tiling_.y.tile;
-    count = std::min(count, tiling_.y.tile - slot);
-    const torch::Tensor rows = ring_.narrow(0, slot, count);
-    function(rows, as_tensor(tiling_.y.total, next_, count, model_.device));
-    rows.zero_();
-    next_ += count;
-    return count;
+  // Labels of the next rows; undefined if no window lies anywhere.
+  torch::Tensor labels(int rows) const {
+    if (kept_.logits.empty()) return {};
+    return ops::blended_labels(kept_, part(next_, rows)).cpu();
   }
 
-  torch::Tensor labels(const torch::Tensor& rows, const torch::Tensor& row_totals) const {
-    return ops::band_labels(rows, row_totals, column_totals_).cpu();
+  // [rows,W,C] of the next rows, from `skip` on.
+  torch::Tensor probabilities(int skip, int rows) const {
+    const torch::Tensor mean = ops::blended_scores(kept_, part(next_ + skip, rows));
+    return (model_.gives_probabilities ? mean : mean.softmax(2)).cpu();
   }
 
-  // [R,C,W]
-  torch::Tensor probabilities(const torch::Tensor& rows, const torch::Tensor& row_totals) const {
-    const torch::Tensor totals = row_totals.unsqueeze(1) * column_totals_.unsqueeze(0);
-    const torch::Tensor mean = rows / totals.unsqueeze(1);
-    return (model_.gives_probabilities ? mean : mean.softmax(1)).cpu();
+  void advance(int rows) {
+    next_ += rows;
+    size_t left = 0;
+    for (size_t i = 0; i < kept_.logits.size(); ++i) {
+      if (kept_.y[i] + kept_.row_weights.size(0) <= next_) continue;
+      kept_.logits[left] = kept_.logits[i];
+      kept_.x[left] = kept_.x[i];
+      kept_.y[left++] = kept_.y[i];
+    }
+    kept_.logits.resize(left);
+    kept_.x.resize(left);
+    kept_.y.resize(left);
   }
 
  private:
-  const Tiling& tiling_;
+  ops::PixelRectangle part(int y, int rows) const { return {region_.x, y, region_.width, rows}; }
+
   const WindowModel& model_;
   const cv::Rect region_;
-  int next_;  // first row that was not taken yet
-  torch::Tensor ring_, row_weights_, column_weights_, column_totals_;
+  int next_;
+  ops::PlacedWindows kept_;
 };
 
 class RegionRun {
@@ -151,8 +151,8 @@ class RegionRun {
         region_(region),
         sink_(sink),
         run_(run),
-        type_(model.classes <= 255 ? CV_8UC1 : CV_16UC1),
-        band_(tiling, model, region),
+        type_(model.scores.classes <= 255 ? CV_8UC1 : CV_16UC1),
+        overlap_(tiling, model, region),
         batches_(2),
         finished_(1) {}
 
@@ -219,7 +219,7 @@ class RegionRun {
       if (!batch->places.empty()) {
         const torch::Tensor logits = model_.run(batch->inputs, tiling_.tile());
         for (size_t i = 0; i < batch->places.size(); ++i) {
-          band_.add(batch->places[i], logits[static_cast<int64_t>(i)]);
+          overlap_.add(batch->places[i], logits[static_cast<int64_t>(i)]);
         }
       }
       const auto windows = static_cast<int64_t>(batch->places.size());
@@ -230,20 +230,17 @@ class RegionRun {
     }
   }
 
-  // Brings the band's rows up to `end` into blocks for the writer.
+  // Brings the rows up to `end` into blocks for the writer.
   bool finish_rows(int end, const cv::Mat& valid) {
-    for (const int first = band_.next(); band_.next() < end;) {
-      const int row = band_.next();
+    for (const int first = overlap_.next(); overlap_.next() < end;) {
+      const int row = overlap_.next();
       const int block_end =
           std::min((row / kLabelBlock + 1) * kLabelBlock, region_.y + region_.height);
       open_block(row, block_end);
-      const int count =
-          band_.take(std::min(end, block_end) - row, [&](const auto& rows, const auto& totals) {
-            const int taken = static_cast<int>(rows.size(0));
-            const cv::Mat mask =
-                valid.empty() ? cv::Mat() : valid.rowRange(row - first, row - first + taken);
-            fill_block(rows, totals, row, mask);
-          });
+      const int count = std::min(end, block_end) - row;
+      fill_block(row, count,
+                 valid.empty() ? cv::Mat() : valid.rowRange(row - first, row - first + count));
+      overlap_.advance(count);
       if (row + count == block_end && !push_block()) return false;
     }
     return true;
@@ -252,30 +249,38 @@ class RegionRun {
   void open_block(int row, int end) {
     if (!block_.labels.empty()) return;
     block_.where = {region_.x, row, region_.width, end - row};
-    block_.labels.create(block_.where.size(), type_);
+    block_.labels = cv::Mat::zeros(block_.where.size(), type_);
     if (!sink_.probabilities) return;
-    planes_.resize(model_.classes);
+    planes_.resize(model_.scores.classes);
     for (cv::Mat& plane : planes_) plane.create(block_.where.size(), CV_32FC1);
   }
 
-  void fill_block(const torch::Tensor& rows, const torch::Tensor& totals, int row,
-                  const cv::Mat& valid) {
-    const cv::Range range(row - block_.where.y,
-                          row - block_.where.y + static_cast<int>(rows.size(0)));
-    const torch::Tensor labels = band_.labels(rows, totals);
-    cv::Mat part = block_.labels.rowRange(range);
-    const int source_type = labels.scalar_type() == torch::kUInt8 ? CV_8UC1 : CV_32SC1;
-    cv::Mat(range.size(), region_.width, source_type, labels.data_ptr()).convertTo(part, type_);
+  void fill_block(int row, int count, const cv::Mat& valid) {
+    const int begin = row - block_.where.y;
+    cv::Mat part = block_.labels.rowRange(begin, begin + count);
+    const torch::Tensor labels = overlap_.labels(count);
+    if (labels.defined()) {
+      const int type = labels.scalar_type() == torch::kUInt8 ? CV_8UC1 : CV_32SC1;
+      cv::Mat(count, region_.width, type, labels.data_ptr()).convertTo(part, type_);
+    }
     const cv::Mat nothing = valid.empty() ? cv::Mat() : cv::Mat(valid == 0);
     if (!nothing.empty()) part.setTo(type_ == CV_8UC1 ? 255 : 65535, nothing);
     if (!sink_.probabilities) return;
-    for (int i = 0; i < range.size(); ++i) {  // a row at a time: it is as large as the band's row
-      const torch::Tensor one = band_.probabilities(rows.narrow(0, i, 1), totals.narrow(0, i, 1));
-      for (int c = 0; c < model_.classes; ++c) {
-        cv::Mat line = planes_[c].row(range.start + i);
-        cv::Mat(1, region_.width, CV_32FC1, one[0][c].data_ptr()).copyTo(line);
-        if (!nothing.empty()) line.setTo(0, nothing.row(i));
-      }
+    for (cv::Mat& plane : planes_) plane.rowRange(begin, begin + count).setTo(0);
+    for (int done = 0; labels.defined() && done < count; done += kScoreRows) {
+      const int rows = std::min(kScoreRows, count - done);
+      fill_planes(begin + done, overlap_.probabilities(done, rows));
+    }
+    if (nothing.empty()) return;
+    for (cv::Mat& plane : planes_) plane.rowRange(begin, begin + count).setTo(0, nothing);
+  }
+
+  void fill_planes(int begin, const torch::Tensor& probabilities) {
+    const torch::Tensor by_class = probabilities.permute({2, 0, 1}).contiguous();
+    for (int64_t c = 0; c < by_class.size(0); ++c) {
+      const int rows = static_cast<int>(by_class.size(1));
+      cv::Mat part = planes_[c].rowRange(begin, begin + rows);
+      cv::Mat(rows, region_.width, CV_32FC1, by_class[c].data_ptr()).copyTo(part);
     }
   }
 
@@ -298,13 +303,25 @@ class RegionRun {
   const LabelSink& sink_;
   const SegmentRun& run_;
   const int type_;
-  Band band_;
+  Overlap overlap_;
   LabelRows block_;              // being filled
   std::vector<cv::Mat> planes_;  // of block_
   BoundedQueue<Batch> batches_;
   BoundedQueue<LabelRows> finished_;
   SegmentReport report_;
 };
+
+// From one window to the next, in pixels.
+int64_t spacing(const TileAxis& axis) {
+  return axis.starts.size() > 1 ? axis.starts[1] - axis.starts[0] : axis.tile;
+}
+
+// The logits of all windows that lie over each other at a place of their row, in bytes.
+int64_t row_of_windows(const Tiling& tiling, const WindowScores& scores) {
+  const auto low = [&](int64_t tile) { return (tile + scores.stride - 1) / scores.stride; };
+  return tiling.y.overlapping() * kFloat * scores.classes * low(tiling.x.tile) *
+         low(tiling.y.tile);
+}
 
 }  // namespace
 
@@ -325,43 +342,46 @@ int64_t count_windows(const Tiling& tiling, const cv::Rect& region) {
          static_cast<int64_t>(columns.second - columns.first);
 }
 
-int64_t bytes_per_column(const Tiling& tiling, int classes, bool probabilities) {
-  constexpr int64_t kFloat = 4, kPixel = 3, kMask = 1;
-  const int64_t tile = tiling.y.tile, label = classes <= 255 ? 1 : 2;
-  const int64_t band = kFloat * classes * tile;
+int64_t bytes_per_column(const Tiling& tiling, const WindowScores& scores, bool probabilities) {
+  constexpr int64_t kPixel = 3, kMask = 1;
+  const int64_t tile = tiling.y.tile, label = scores.classes <= 255 ? 1 : 2;
   const int64_t strips = 2 * tile * (kPixel + kMask);  // one, and the next while it is made
   const int64_t labels = 3 * kLabelBlock * label;      // being filled, queued, being written
   const int64_t masks = 4 * tile * kMask;              // on their way with the batches
-  const int64_t planes = probabilities ? kFloat * classes * (kLabelBlock + 2) : 0;
-  return band + strips + labels + masks + planes;
+  const int64_t planes =
+      probabilities ? kFloat * scores.classes * (kLabelBlock + 3 * kScoreRows) : 0;
+  return row_of_windows(tiling, scores) / spacing(tiling.x) + strips + labels + masks + planes;
 }
 
-int64_t bytes_beside_columns(const Tiling& tiling, int batch_size) {
+int64_t bytes_beside_columns(const Tiling& tiling, const WindowScores& scores, int batch_size) {
   constexpr int64_t kInput = 3 * 4, kBatches = 4, kStripBytes = 8;
   const int64_t tile = int64_t{1} * tiling.x.tile * tiling.y.tile;
-  return kBatches * batch_size * tile * kInput + 2 * tile * kStripBytes;  // windows over both edges
+  // Windows over both borders of a region.
+  const int64_t over_borders = tiling.x.tile / spacing(tiling.x) + 2;
+  return kBatches * batch_size * tile * kInput + 2 * tile * kStripBytes +
+         over_borders * row_of_windows(tiling, scores);
 }
 
-std::vector<cv::Rect> column_blocks(const Tiling& tiling, int classes, bool probabilities,
-                                    int batch_size, int64_t budget) {
-  const int64_t beside = bytes_beside_columns(tiling, batch_size);
-  const int64_t each = bytes_per_column(tiling, classes, probabilities);
-  const auto width = static_cast<int64_t>(tiling.x.total.size());
-  const auto height = static_cast<int>(tiling.y.total.size());
+std::vector<cv::Rect> column_blocks(const Tiling& tiling, const WindowScores& scores,
+                                    bool probabilities, int batch_size, int64_t budget) {
+  const int64_t beside = bytes_beside_columns(tiling, scores, batch_size);
+  const int64_t each = bytes_per_column(tiling, scores, probabilities);
+  const int64_t width = tiling.x.length;
   int64_t columns = std::max<int64_t>(budget - beside, 0) / each;
   if (columns < width) columns = columns / kLabelBlock * kLabelBlock;
   if (columns == 0) {
     const int64_t needed = beside + each * std::min<int64_t>(width, kLabelBlock);
     throw Error(ErrorCode::kUsage,
                 "--max-memory: leaves " + std::to_string(std::max<int64_t>(budget, 0) >> 20) +
-                    " MiB beside the model; windows of this size and " + std::to_string(classes) +
-                    " classes need " + std::to_string((needed >> 20) + 1) +
+                    " MiB beside the model; windows of this size and " +
+                    std::to_string(scores.classes) + " classes need " +
+                    std::to_string((needed >> 20) + 1) +
                     " MiB; raise it or take a smaller --tile or --batch-size");
   }
   std::vector<cv::Rect> blocks;
   for (int64_t x = 0; x < width; x += columns) {
     blocks.emplace_back(static_cast<int>(x), 0, static_cast<int>(std::min(columns, width - x)),
-                        height);
+                        tiling.y.length);
   }
   return blocks;
 }

@@ -1,10 +1,11 @@
 // Sliding-window segmentation of images of any size: memory follows the width of a region times the
 // height of a window, never the height of the image.
 //
-// A row of windows after the other is read, run in batches, and added to a band of rows (see
-// ops/logits_band.h). Rows that no further window touches are reduced to labels and handed to the
-// sink in blocks of kLabelBlock rows. Reading, inference and writing run at the same time, each in
-// its own thread, with queues of at most two items between them.
+// A row of windows after the other is read and run in batches; their logits are kept, at the
+// resolution that the model gives them. Rows that no further window touches are reduced to labels
+// (see ops/blend_windows.h) and handed to the sink in blocks of kLabelBlock rows, and windows that
+// lie above them are forgotten. Reading, inference and writing run at the same time, each in its
+// own thread, with queues of at most two items between them.
 //
 // A region is a rectangle of the image whose labels are wanted. Its labels do not depend on how an
 // image is cut into regions: every window that touches a region is run for it, with its neighbours
@@ -25,13 +26,18 @@ namespace hornet {
 
 constexpr int kLabelBlock = 256;  // rows; regions start at multiples of it
 
+// What a model says of a window: `classes` maps, `stride` times smaller than the window at least.
+struct WindowScores {
+  int classes = 0;
+  int stride = 1;
+};
+
 // What runs a window. Both functions get windows of one size.
 struct WindowModel {
-  int classes = 0;
-  torch::Device device = torch::kCPU;  // where the band lies
+  WindowScores scores;
   // BGR windows -> the network's inputs, a batch each. Called from the reading thread.
   std::function<std::vector<torch::Tensor>(const std::vector<cv::Mat>& windows)> prepare;
-  // Inputs -> [N,classes,h,w] float32, at the window's resolution or a lower one.
+  // Inputs -> [N,classes,h,w], on the device where they are to be kept.
   std::function<torch::Tensor(const std::vector<torch::Tensor>& inputs, cv::Size window)> run;
   bool gives_probabilities = false;  // run() ends with a softmax
 };
@@ -66,12 +72,12 @@ int64_t count_windows(const Tiling& tiling, const cv::Rect& region);
 
 // What segment_region() keeps for each column of a region, in bytes, and the most that it needs
 // beside: the README states the formula.
-int64_t bytes_per_column(const Tiling& tiling, int classes, bool probabilities);
-int64_t bytes_beside_columns(const Tiling& tiling, int batch_size);
+int64_t bytes_per_column(const Tiling& tiling, const WindowScores& scores, bool probabilities);
+int64_t bytes_beside_columns(const Tiling& tiling, const WindowScores& scores, int batch_size);
 
 // The image as column blocks of full height, each as wide as `budget` bytes allow (a multiple of
 // kLabelBlock). Error(kUsage) if that is not even kLabelBlock columns.
-std::vector<cv::Rect> column_blocks(const Tiling& tiling, int classes, bool probabilities,
-                                    int batch_size, int64_t budget);
+std::vector<cv::Rect> column_blocks(const Tiling& tiling, const WindowScores& scores,
+                                    bool probabilities, int batch_size, int64_t budget);
 
 }  // namespace hornet

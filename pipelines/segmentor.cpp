@@ -1,5 +1,4 @@
 #include <hornet/backbone/error.h>
-#include <hornet/heads/ops/logits_band.h>
 #include <hornet/pipelines/forward.h>
 #include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/segmentor.h>
@@ -112,11 +111,16 @@ SegmentReport Segmentor::operator()(const WindowSource& source, const LabelSink&
                         region, sink, run);
 }
 
+// UperNet's logits have the stride of the finest map; tests at several scales end at the window's.
+WindowScores Segmentor::window_scores() const {
+  constexpr int kFinestStride = 4;
+  return {static_cast<int>(architecture_.num_classes), options_.tta ? 1 : kFinestStride};
+}
+
 // A window's inputs: the window itself, or its six scales, each with its mirror image.
 WindowModel Segmentor::window_model() {
   WindowModel model;
-  model.classes = static_cast<int>(architecture_.num_classes);
-  model.device = runtime_.device();
+  model.scores = window_scores();
   model.gives_probabilities = options_.tta;
   model.prepare = [this](const std::vector<cv::Mat>& windows) {
     std::vector<std::vector<torch::Tensor>> batches;
@@ -261,14 +265,15 @@ std::vector<cv::Rect> Segmentor::regions(const WindowSource& source, bool probab
     return {{{0, 0}, image}};
   }
   const Tiling tiling = make_tiling(image, slide_, options_.blend);
-  const int64_t full = bytes_per_column(tiling, classes, probabilities) * image.width +
-                       bytes_beside_columns(tiling, options_.batch_size);
+  const WindowScores scores = window_scores();
+  const int64_t full = bytes_per_column(tiling, scores, probabilities) * image.width +
+                       bytes_beside_columns(tiling, scores, options_.batch_size);
   // Running the model takes a moment: only where it can matter.
   constexpr int64_t kSmallPart = 8;
   const bool on_host = runtime_.device().is_cpu();
   const int64_t in_use =
       on_host && full > options_.max_memory / kSmallPart ? bytes_in_use(source, tiling) : 0;
-  return column_blocks(tiling, classes, probabilities, options_.batch_size,
+  return column_blocks(tiling, scores, probabilities, options_.batch_size,
                        options_.max_memory - in_use);
 }
 

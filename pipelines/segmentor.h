@@ -41,7 +41,7 @@ struct SegmentorOptions {
   Blend blend = Blend::kMean;
   bool tta = false;
   int batch_size = 1;                     // windows that run at once
-  int64_t max_memory = int64_t{2} << 30;  // bytes, for the whole process; on a GPU, for the band
+  int64_t max_memory = int64_t{2} << 30;  // bytes, for the whole process; on a GPU, for the logits
   std::string palette;                    // see Palette::make
   bool allow_partial = false;             // of the checkpoint: load what fits
 };
@@ -74,6 +74,7 @@ class Segmentor {
   bool takes_whole_images() const { return options_.whole.value_or(false) || options_.size; }
 
  private:
+  WindowScores window_scores() const;
   WindowModel window_model();
   SegmentReport segment_whole(const WindowSource& source, const LabelSink& sink,
                               const SegmentRun& run);

@@ -6,8 +6,7 @@
 //     for (int x : tiling.x.starts) ...            // a window of tiling.x.tile x tiling.y.tile
 //
 // The grid is a product of two axes and so are the weights: a window counts
-// y.window[i] * x.window[j] at its pixel (i, j), and all windows together
-// y.total[row] * x.total[column]. No map of weights is ever needed.
+// y.window[i] * x.window[j] at its pixel (i, j). No map of weights is ever needed.
 #pragma once
 
 #include <hornet/heads/windows.h>
@@ -27,13 +26,16 @@ enum class Blend { kMean, kHann };
 Blend parse_blend(const std::string& text);
 
 struct TileAxis {
+  int length = 0;             // of the image
   int tile = 0;               // a window's length: the image's, where that is shorter
   std::vector<int> starts;    // first pixel of each window
   std::vector<float> window;  // weight of each pixel of a window
-  std::vector<float> total;   // sum of weights at each pixel of the image
 
   // The windows that touch the pixels [begin, end): indices [first, last) of `starts`.
   std::pair<size_t, size_t> touching(int begin, int end) const;
+
+  // The most windows of which one begins before the others have ended.
+  int overlapping() const;
 };
 
 struct Tiling {

@@ -59,7 +59,7 @@ torch::Tensor scores_of(const torch::Tensor& images) {
 
 WindowModel model(int* largest_batch = nullptr) {
   WindowModel model;
-  model.classes = kClasses;
+  model.scores = {kClasses, 2};
   model.prepare = [largest_batch](const std::vector<cv::Mat>& windows) {
     if (largest_batch != nullptr) {
       *largest_batch = std::max(*largest_batch, static_cast<int>(windows.size()));
@@ -267,21 +267,24 @@ TEST(SegmentRegion, ErrorsOfEveryThreadSurfaceOnce) {
 TEST(ColumnBlocks, FitTheBudgetAndCoverTheImage) {
   const Tiling tiling = make_tiling({20000, 3000}, {512, 341}, Blend::kMean);
   const int64_t budget = int64_t{1} << 30;
-  const auto blocks = column_blocks(tiling, 150, false, 1, budget);
+  const WindowScores scores = {150, 4};
+  const auto blocks = column_blocks(tiling, scores, false, 1, budget);
   EXPECT_GT(blocks.size(), 1u);
   int x = 0;
   for (const cv::Rect& block : blocks) {
     EXPECT_EQ(block.x, x);
     EXPECT_EQ(block.x % kLabelBlock, 0);
     EXPECT_EQ(block.height, 3000);
-    EXPECT_LE(bytes_per_column(tiling, 150, false) * block.width + bytes_beside_columns(tiling, 1),
+    EXPECT_LE(bytes_per_column(tiling, scores, false) * block.width +
+                  bytes_beside_columns(tiling, scores, 1),
               budget);
     x += block.width;
   }
   EXPECT_EQ(x, 20000);
-  EXPECT_EQ(column_blocks(tiling, 2, false, 1, budget).size(), 1u);
-  EXPECT_THROW(column_blocks(tiling, 150, false, 1, 1 << 20), Error);
-  EXPECT_THROW(column_blocks(tiling, 150, false, 1, -5), Error);
+  EXPECT_EQ(column_blocks(tiling, {2, 4}, false, 1, budget).size(), 1u);
+  EXPECT_GT(column_blocks(tiling, {150, 1}, false, 1, 8 * budget).size(), 1u);  // 16 times as much
+  EXPECT_THROW(column_blocks(tiling, scores, false, 1, 1 << 20), Error);
+  EXPECT_THROW(column_blocks(tiling, scores, false, 1, -5), Error);
 }
 
 // Seams: labels that jump at a window's border more often than elsewhere. The model's answer drifts
@@ -296,7 +299,7 @@ double seam_ratio(Blend blend) {
     const torch::Tensor score = ramp + noise;
     return torch::cat({score, -score}, 1);
   };
-  drifting.classes = 2;
+  drifting.scores = {2, 1};
   drifting.gives_probabilities = true;
   std::vector<cv::Mat> planes(2);
   for (cv::Mat& plane : planes) plane.create(scene.size, CV_32FC1);

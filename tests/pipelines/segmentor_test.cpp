@@ -150,7 +150,7 @@ std::unique_ptr<at::ObserverContext> count_convolutions(const at::RecordFunction
 }
 
 TEST(Segmentor, MeasuringMemoryRunsNoWindowTwice) {
-  const cv::Mat image = picture({4800, 96});  // a band of 276 MB
+  const cv::Mat image = picture({9600, 192});  // logits of 276 MB
   const auto callback = at::addThreadLocalCallback(at::RecordFunctionCallback(count_convolutions));
   const auto segmented = [&](int64_t max_memory, int batch_size) {
     SegmentorOptions options;

@@ -11,17 +11,24 @@ TEST(Tiler, CoversEveryPixelAndKeepsOneSize) {
     EXPECT_EQ(tiling.tile(), cv::Size(std::min(size, 64), std::min(2 * size, 64)));
     EXPECT_EQ(tiling.x.starts.front(), 0);
     EXPECT_EQ(tiling.x.starts.back() + tiling.x.tile, size);
-    for (float total : tiling.x.total) EXPECT_GE(total, 1.0f);
+    for (size_t i = 1; i < tiling.x.starts.size(); ++i) {
+      EXPECT_GT(tiling.x.starts[i], tiling.x.starts[i - 1]);
+      EXPECT_LE(tiling.x.starts[i], tiling.x.starts[i - 1] + tiling.x.tile);
+    }
+    EXPECT_EQ(tiling.x.length, size);
   }
 }
 
-TEST(Tiler, MeanCountsWindows) {
-  const Tiling tiling = make_tiling({100, 100}, {64, 43}, Blend::kMean);  // at 0 and 36
-  EXPECT_EQ(tiling.x.starts, (std::vector<int>{0, 36}));
-  EXPECT_EQ(tiling.x.total[35], 1.0f);
-  EXPECT_EQ(tiling.x.total[36], 2.0f);
-  EXPECT_EQ(tiling.x.total[63], 2.0f);
-  EXPECT_EQ(tiling.x.total[64], 1.0f);
+TEST(Tiler, KnowsHowManyWindowsOverlap) {
+  const auto overlapping = [](int size, SlideOptions options) {
+    return make_tiling({size, 64}, options, Blend::kMean).x.overlapping();
+  };
+  EXPECT_EQ(overlapping(50, {64, 43}), 1);
+  EXPECT_EQ(overlapping(100, {64, 43}), 2);  // at 0 and 36
+  EXPECT_EQ(overlapping(110, {64, 43}), 3);  // at 0, 43 and 46
+  EXPECT_EQ(overlapping(640, {64, 64}), 1);
+  EXPECT_EQ(overlapping(1000, {64, 16}), 5);  // the last is at 936, the one before at 928
+  EXPECT_EQ(overlapping(992, {64, 16}), 4);
 }
 
 TEST(Tiler, HannIsSymmetricPositiveAndVanishesAtTheBorder) {

@@ -1,6 +1,7 @@
 // HORNET_VECTOR_LEVELS before a function: the compiler makes one copy of it for each level, and the
-// loader takes the best that the processor has. None of them has fused multiply-adds: all levels
-// give the same bits.
+// loader takes the best that the processor has. In sources that are compiled with
+// -ffp-contract=off all levels give the same bits; else AVX512 fuses multiplications and additions,
+// but not those of a loop's last elements.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__)
