@@ -94,11 +94,13 @@ torch::Tensor extract_rois(const Features& levels, const std::vector<FeatureInfo
                            const RoiPoolOptions& options) {
   TORCH_CHECK(levels.size() >= info.size(), "extract_rois: expected at least ", info.size(),
               " levels, got ", levels.size());
+  // Each RoI has a level; one that overflowed in reduced precision has the first.
   const torch::Tensor level = roi_levels(rois, options.level)
+                                  .nan_to_num(0)
                                   .clamp(0, static_cast<double>(info.size()) - 1)
                                   .to(torch::kInt64);
   torch::Tensor pooled_rois =
-      torch::zeros({rois.size(0), info.front().channels, pooled, pooled}, levels.front().options());
+      torch::empty({rois.size(0), info.front().channels, pooled, pooled}, levels.front().options());
   for (size_t i = 0; i < info.size(); ++i) {
     const torch::Tensor rows = (level == static_cast<int64_t>(i)).nonzero().squeeze(1);
     if (rows.size(0) == 0) continue;

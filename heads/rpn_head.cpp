@@ -8,6 +8,20 @@ struct Candidates {
   torch::Tensor scores, boxes;  // [K], [K,4]
 };
 
+// The indices of the `count` largest values in descending order, the first of equals first. On a CPU
+// it takes most of the time to sort all positions of the finest level: only those are sorted that
+// reach the smallest of the largest (what is not a number counts as the largest).
+torch::Tensor largest(const torch::Tensor& values, int64_t count) {
+  const auto sorted = [&](const torch::Tensor& some) {
+    return some.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true).slice(0, 0, count);
+  };
+  if (count == 0 || count >= values.size(0) || !values.is_cpu()) return sorted(values);
+  const torch::Tensor least =
+      std::get<0>(values.topk(count, /*dim=*/0, /*largest=*/true, /*sorted=*/false)).min();
+  const torch::Tensor reach_it = (values < least).logical_not().nonzero().squeeze(1);
+  return reach_it.index_select(0, sorted(values.index_select(0, reach_it)));
+}
+
 // The best candidates of one level, decoded and clipped.
 Candidates level_candidates(const torch::Tensor& cls, const torch::Tensor& reg,
                             torch::Tensor anchors, const RpnHeadOptions& options,
@@ -16,9 +30,8 @@ Candidates level_candidates(const torch::Tensor& cls, const torch::Tensor& reg,
   torch::Tensor scores = logits.sigmoid();
   torch::Tensor deltas = reg.permute({1, 2, 0}).reshape({-1, 4}).to(torch::kFloat32);
   if (scores.size(0) > options.pre_nms() || options.rank_by_logits()) {
-    const torch::Tensor best = (options.rank_by_logits() ? logits : scores)
-                                   .argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true)
-                                   .slice(0, 0, options.pre_nms());
+    const torch::Tensor best =
+        largest(options.rank_by_logits() ? logits : scores, options.pre_nms());
     scores = scores.index_select(0, best);
     deltas = deltas.index_select(0, best);
     anchors = anchors.index_select(0, best);

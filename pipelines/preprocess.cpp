@@ -280,14 +280,15 @@ torch::Tensor normalize(const cv::Mat& rgb, const PreprocessOptions& options) {
   CV_Assert(rgb.type() == CV_8UC3);
   const int height = round_up(rgb.rows, options.pad_divisor);
   const int width = round_up(rgb.cols, options.pad_divisor);
-  torch::Tensor input = torch::zeros({1, 3, height, width}, torch::kFloat32);
-  float* plane = input.data_ptr<float>();
-  for (int c = 0; c < 3; ++c, plane += static_cast<ptrdiff_t>(height) * width) {
+  torch::Tensor input = torch::empty({1, 3, height, width}, torch::kFloat32);
+  float* row = input.data_ptr<float>();
+  for (int c = 0; c < 3; ++c) {
     const std::array<float, 256> values = normalized_values(options, c);
-    for (int y = 0; y < rgb.rows; ++y) {
-      const cv::Vec3b* pixels = rgb.ptr<cv::Vec3b>(y);
-      float* row = plane + static_cast<ptrdiff_t>(y) * width;
-      for (int x = 0; x < rgb.cols; ++x) row[x] = values[pixels[x][c]];
+    for (int y = 0; y < height; ++y, row += width) {
+      const int columns = y < rgb.rows ? rgb.cols : 0;
+      const cv::Vec3b* pixels = columns > 0 ? rgb.ptr<cv::Vec3b>(y) : nullptr;
+      for (int x = 0; x < columns; ++x) row[x] = values[pixels[x][c]];
+      std::fill(row + columns, row + width, 0.0f);
     }
   }
   return input;

@@ -82,6 +82,14 @@ TEST(ExtractRois, LeavesEmptyRoisToTheFinestLevel) {
   expect_close(levels_of({{0, 0}, {0, 500}}), torch::zeros({2}));
 }
 
+TEST(ExtractRois, ARoiThatOverflowedHasALevel) {
+  const Features levels = {torch::ones({1, 2, 8, 8}), torch::ones({1, 2, 4, 4})};
+  const Tensor rois = torch::tensor({{0.f, 0.f, 0.f, NAN, 9.f}, {0.f, 0.f, 0.f, 8.f, 8.f}});
+  const Tensor pooled = extract_rois(levels, {{2, 4}, {2, 8}}, rois, 2, {});
+  EXPECT_TRUE(pooled[0].equal(torch::zeros({2, 2, 2})));
+  EXPECT_TRUE(pooled[1].equal(torch::ones({2, 2, 2})));
+}
+
 TEST(ExtractRois, KeepsTheOrderOfRois) {
   torch::manual_seed(2);
   const Features levels = {torch::randn({2, 3, 64, 64}), torch::randn({2, 3, 32, 32})};
@@ -99,6 +107,28 @@ TEST(ExtractRois, KeepsTheOrderOfRois) {
   }
   EXPECT_EQ(extract_rois(levels, info, torch::empty({0, 5}), 7).sizes(),
             (torch::IntArrayRef{0, 3, 7, 7}));
+}
+
+// Anchors that do not touch, so that none suppresses another, and scores with ties.
+TEST(RpnHead, KeepsTheBestCandidatesAndTheFirstOfEquals) {
+  constexpr int64_t kSide = 6;
+  RpnHeadOptions options({{4, 8}});
+  options.anchors().scales = {1};
+  options.anchors().ratios = {1};
+  const RpnHead head(options.channels(4));
+  const Tensor scores = torch::tensor({3, 1, 2, 2, 0, 2, 1, 3, 2}, torch::kFloat32).repeat({4});
+  const RpnOutputs outputs = {{scores.view({1, 1, kSide, kSide})},
+                              {torch::zeros({1, 4, kSide, kSide})}};
+  const Tensor order = scores.argsort(/*stable=*/true, 0, /*descending=*/true);
+  for (const int64_t count : {1, 5, 8, 11, 35, 36, 100}) {
+    RpnHeadOptions numbers = head->options;
+    numbers.pre_nms(count);
+    const Tensor found = head->proposals(outputs, 0, {8 * kSide, 8 * kSide}, numbers);
+    const Tensor wanted = count > 36 ? order : order.slice(0, 0, count);
+    ASSERT_EQ(found.size(0), wanted.size(0));
+    expect_identical(found.select(1, 4), scores.index_select(0, wanted).sigmoid());
+    expect_identical((found.select(1, 2) - 4) / 8, (wanted % kSide).to(torch::kFloat32));
+  }
 }
 
 class Detector : public ::testing::TestWithParam<bool> {

@@ -23,19 +23,40 @@ int64_t image_of(const T* roi, int64_t images) {
 // then every step of pooling is a few vector instructions.
 constexpr int kLanes = 32;
 
+// One image's features, in any order of memory.
+template <typename scalar_t>
+struct FeatureMap {
+  const scalar_t* data;
+  int64_t channel_step, row_step, column_step;
+};
+
 template <typename T>
 struct Window {
   int top = 0, left = 0, height = 0, width = 0;
   std::vector<T> pixels;
 
   template <typename scalar_t>
-  void load(const scalar_t* planes, int64_t lanes, const RoiAlignShape<T>& shape) {
+  void load(const FeatureMap<scalar_t>& map, int64_t first_channel, int64_t lanes) {
     pixels.resize(int64_t{height} * width * kLanes);
+    const scalar_t* corner = map.data + first_channel * map.channel_step + top * map.row_step +
+                             left * map.column_step;
+    if (map.channel_step == 1) {
+      for (int y = 0; y < height; ++y) {
+        for (int x = 0; x < width; ++x) {
+          const scalar_t* from = corner + y * map.row_step + x * map.column_step;
+          T* to = pixels.data() + (int64_t{y} * width + x) * kLanes;
+          for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = static_cast<T>(from[lane]);
+        }
+      }
+      return;
+    }
     for (int64_t lane = 0; lane < lanes; ++lane) {
       T* to = pixels.data() + lane;
       for (int y = 0; y < height; ++y) {
-        const scalar_t* from = planes + (lane * shape.height + top + y) * shape.width + left;
-        for (int x = 0; x < width; ++x, to += kLanes) *to = static_cast<T>(from[x]);
+        const scalar_t* from = corner + lane * map.channel_step + y * map.row_step;
+        for (int x = 0; x < width; ++x, to += kLanes) {
+          *to = static_cast<T>(from[x * map.column_step]);
+        }
       }
     }
   }
@@ -117,22 +138,24 @@ class RoiSamples {
 template <typename scalar_t, typename T>
 void pool_rois(const at::Tensor& features, const at::Tensor& rois, const RoiAlignShape<T>& shape,
                at::Tensor& output) {
-  const auto* feature_data = features.const_data_ptr<scalar_t>();
+  const auto map_of = [&](int64_t image) {
+    return FeatureMap<scalar_t>{features.const_data_ptr<scalar_t>() + image * features.stride(0),
+                                features.stride(1), features.stride(2), features.stride(3)};
+  };
   const T* roi_data = rois.const_data_ptr<T>();
   auto* output_data = output.mutable_data_ptr<scalar_t>();
-  const int64_t plane = int64_t{shape.height} * shape.width;
   const int64_t bins = int64_t{shape.pooled} * shape.pooled;
   at::parallel_for(0, rois.size(0), 1, [&](int64_t begin, int64_t end) {
     RoiSamples<T> samples(shape);
     Window<T> window;
     for (int64_t k = begin; k < end; ++k) {
       const T* roi = roi_data + k * 5;
-      const int64_t first = image_of(roi, features.size(0)) * shape.channels;
+      const FeatureMap<scalar_t> map = map_of(image_of(roi, features.size(0)));
       samples.find(roi);
       samples.move_to(window);
       for (int64_t c = 0; c < shape.channels; c += kLanes) {
         const int64_t lanes = std::min<int64_t>(kLanes, shape.channels - c);
-        window.load(feature_data + (first + c) * plane, lanes, shape);
+        window.load(map, c, lanes);
         samples.pool(window, lanes, output_data + (k * shape.channels + c) * bins);
       }
     }
@@ -175,7 +198,7 @@ at::Tensor roi_align_cpu(const at::Tensor& features, const at::Tensor& rois, dou
         const at::Tensor corners = rois.to(c10::CppTypeToScalarType<T>::value).contiguous();
         const auto shape =
             roi_align_shape<T>(features.sizes(), spatial_scale, pooled, sampling_ratio, aligned);
-        pool_rois<scalar_t, T>(features.contiguous(), corners, shape, output);
+        pool_rois<scalar_t, T>(features, corners, shape, output);
       });
   return output;
 }

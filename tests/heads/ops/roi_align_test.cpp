@@ -168,7 +168,7 @@ TEST(RoiAlign, EmptyAndImpossibleRois) {
 
 TEST(RoiAlign, AcceptsAnyLayout) {
   torch::manual_seed(2);
-  const Tensor features = torch::randn({2, 4, 13, 21});
+  const Tensor features = torch::randn({2, 37, 13, 21});
   const Tensor rois = various_rois(2, 52, 84);
   const Tensor expected = roi_align(features, rois, 0.25, 7);
   const Tensor channels_last = features.contiguous(torch::MemoryFormat::ChannelsLast);
