@@ -74,9 +74,7 @@ void GlobalLocalFilterImpl::reset() {
   cache_ = std::make_shared<FilterCache>();
   pre_norm = register_module("pre_norm", ChannelLayerNorm(options.channels()));
   post_norm = register_module("post_norm", ChannelLayerNorm(options.channels()));
-  dw = register_module(
-      "dw", torch::nn::Conv2d(
-                torch::nn::Conv2dOptions(half, half, 3).padding(1).groups(half).bias(false)));
+  dw = register_module("dw", DepthwiseConv(half, /*kernel=*/3, /*bias=*/false));
   complex_weight = register_parameter(
       "complex_weight", torch::randn({half, options.size().h, options.size().w, 2}) * 0.02);
 }

@@ -12,9 +12,9 @@
 // version counter, as autograd does: write through NoGradGuard, not through tensor.data().
 #pragma once
 
+#include <hornet/backbone/depthwise_conv.h>
 #include <hornet/backbone/layer_norm.h>
 #include <torch/nn/cloneable.h>
-#include <torch/nn/modules/conv.h>
 #include <torch/nn/pimpl.h>
 
 #include <memory>
@@ -49,7 +49,7 @@ class GlobalLocalFilterImpl : public torch::nn::Cloneable<GlobalLocalFilterImpl>
 
   GlobalLocalFilterOptions options;
   ChannelLayerNorm pre_norm{nullptr}, post_norm{nullptr};
-  torch::nn::Conv2d dw{nullptr};  // 3x3 depthwise, no bias
+  DepthwiseConv dw{nullptr};  // 3x3, no bias
   torch::Tensor complex_weight;   // [C/2,h,w,2]: real, imaginary
 
  private:

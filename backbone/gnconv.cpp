@@ -1,3 +1,4 @@
+#include <hornet/backbone/depthwise_conv.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/gnconv.h>
 #include <hornet/backbone/ops/gnconv.h>
@@ -17,8 +18,7 @@ torch::nn::AnyModule make_mixer(const GnConvOptions& options, int64_t channels) 
     return torch::nn::AnyModule(
         GlobalLocalFilter(GlobalLocalFilterOptions(channels, *options.global_filter())));
   }
-  return torch::nn::AnyModule(torch::nn::Conv2d(
-      torch::nn::Conv2dOptions(channels, channels, 7).padding(3).groups(channels)));
+  return torch::nn::AnyModule(DepthwiseConv(channels, /*kernel=*/7, /*bias=*/true));
 }
 
 }  // namespace

@@ -98,7 +98,8 @@ void add_recipe(po::options_description& options) {
   add("ema", real(0.998, "0.998"), "of averaged weights; 0: none");
   add("drop-path", real(0, "0"), "stochastic depth of the last block");
   add("dropout", real(0.1, "0.1"), "before UperNet's classifiers");
-  add("class-weights", text("HOW", "none"), "segment: none or balanced, by frequency");
+  add("class-weights", text("HOW", "none"),
+      "segment: none; balanced, by frequency; or balanced:0.5 (a power), which is milder");
   add("rois", number(512), "detect: regions of an image that the heads are trained on");
   add("label-smoothing", real(0.1, "0.1"), "classify");
   add("seed", number(1), "of all that is random");
@@ -200,6 +201,21 @@ std::string choice(const po::variables_map& values, const char* option,
   }
   throw Error(ErrorCode::kUsage,
               "--" + std::string(option) + " " + given + ": expected " + expected);
+}
+
+// none, balanced or balanced:POWER.
+double class_balance(const std::string& text) {
+  if (text == "none") return 0;
+  if (text == "balanced") return 1;
+  const std::string prefix = "balanced:";
+  if (text.compare(0, prefix.size(), prefix) == 0) {
+    char* end = nullptr;
+    const double power = std::strtod(text.c_str() + prefix.size(), &end);
+    if (text.size() > prefix.size() && *end == '\0' && power > 0 && power <= 2) return power;
+  }
+  throw Error(ErrorCode::kUsage,
+              "--class-weights " + text +
+                  ": expected none, balanced, or balanced:POWER with a power above 0 and up to 2");
 }
 
 void check_ranges(const po::variables_map& values) {
@@ -322,7 +338,7 @@ std::unique_ptr<TrainingTask> make_segmentation(const po::variables_map& values,
   options.augment = augment_options(values, "512");
   options.ignore_label = values["ignore-label"].as<int>();
   options.reduce_zero_label = values["reduce-zero-label"].as<bool>();
-  options.balance_classes = choice(values, "class-weights", {"none", "balanced"}) == "balanced";
+  options.class_balance = class_balance(values["class-weights"].as<std::string>());
   options.whole = choice(values, "mode", {"slide", "whole"}) == "whole";
   options.tile = std::max(options.augment.crop.width, options.augment.crop.height);
   options.stride = options.tile * 2 / 3;

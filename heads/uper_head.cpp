@@ -1,6 +1,6 @@
 #include <hornet/backbone/plan/pyramid_conv.h>
+#include <hornet/heads/ops/resize_bilinear.h>
 #include <hornet/heads/uper_head.h>
-#include <torch/nn/functional/upsampling.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/pooling.h>
 
@@ -22,11 +22,7 @@ torch::Tensor concatenated(Features maps) {
 }  // namespace
 
 torch::Tensor resize_bilinear(const torch::Tensor& x, int64_t height, int64_t width) {
-  namespace F = torch::nn::functional;
-  return F::interpolate(x, F::InterpolateFuncOptions()
-                               .size(std::vector<int64_t>{height, width})
-                               .mode(torch::kBilinear)
-                               .align_corners(false));
+  return ops::resize_bilinear(x, height, width);
 }
 
 UperHeadImpl::UperHeadImpl(const UperHeadOptions& options_) : options(options_) {

@@ -100,14 +100,14 @@ LabelledImage LabelledImages::read(size_t index) const {
   });
 }
 
-std::vector<double> balanced_weights(const std::vector<int64_t>& pixels) {
+std::vector<double> balanced_weights(const std::vector<int64_t>& pixels, double power) {
   double all = 0;
   for (const int64_t count : pixels) all += static_cast<double>(count);
   std::vector<double> weights;
   double mean = 0;
   for (const int64_t count : pixels) {
     const double share = all > 0 ? static_cast<double>(count) / all : 0;
-    weights.push_back(count > 0 ? 1 / std::log(1.02 + share) : 0);
+    weights.push_back(count > 0 ? std::pow(std::log(1.02 + share), -power) : 0);
     mean += share * weights.back();
   }
   for (double& weight : weights) weight = mean > 0 ? weight / mean : 0;

@@ -58,7 +58,7 @@ SegmentationTask::SegmentationTask(std::vector<SamplePaths> training,
               "SegmentationTask: the palette has other classes than the model");
   AnyModel model = build_model(options.architecture);
   model_ = std::get<UperNet>(model);
-  if (options.balance_classes) class_weights_ = weigh_classes();
+  if (options.class_balance > 0) class_weights_ = weigh_classes();
 }
 
 Example SegmentationTask::example(int64_t index, uint64_t seed) const {
@@ -106,7 +106,7 @@ torch::Tensor SegmentationTask::weigh_classes() const {
       }
     }
   }
-  return torch::tensor(balanced_weights(pixels), torch::kFloat32);
+  return torch::tensor(balanced_weights(pixels, options_.class_balance), torch::kFloat32);
 }
 
 cv::Mat SegmentationTask::predict(const cv::Mat& bgr, const Runtime& runtime) {

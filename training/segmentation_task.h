@@ -25,7 +25,7 @@ struct SegmentationOptions {
   int ignore_label = 255;
   bool reduce_zero_label = false;  // files count classes from 1, and 0 is none
   double auxiliary_weight = 0.4;
-  bool balance_classes = false;            // see balanced_weights(): reads all labels first
+  double class_balance = 0;                // power, see balanced_weights(): reads all labels first
   bool whole = false;                      // validation: the image at once, or in windows
   int tile = 512, stride = 341;            // of the windows
   int64_t cache_bytes = int64_t{1} << 30;  // of decoded images
@@ -45,7 +45,7 @@ class SegmentationTask : public TrainingTask {
   weights::Metadata metadata() const override;
   std::vector<std::string> training_only() const override { return {"auxiliary_head."}; }
 
-  // [C], undefined without balance_classes.
+  // [C], undefined without class_balance.
   const torch::Tensor& class_weights() const { return class_weights_; }
 
  private:

@@ -1,3 +1,4 @@
+#include <hornet/backbone/depthwise_conv.h>
 #include <hornet/backbone/plan/block_plan.h>
 #include <hornet/backbone/plan/fold.h>
 #include <hornet/backbone/plan/pack.h>
@@ -62,7 +63,7 @@ BlockPlan::BlockPlan(const Kernels& kernels, HorNetBlockImpl& block, WeightWatch
 void BlockPlan::pack_mixer(GnConvImpl& gnconv, WeightWatch& watch) {
   const double scale = gnconv.options.scale();
   if (!gnconv.options.global_filter()) {
-    auto& conv = gnconv.dwconv.get<torch::nn::Conv2dImpl>();
+    auto& conv = gnconv.dwconv.get<DepthwiseConvImpl>();
     depthwise_ = pack_depthwise(kernels_, wide(watch.add(conv.weight)) * scale,
                                 wide(watch.add(conv.bias)) * scale);
     return;

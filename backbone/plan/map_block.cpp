@@ -1,3 +1,4 @@
+#include <hornet/backbone/depthwise_conv.h>
 #include <hornet/backbone/ops/channel_norm.h>
 #include <hornet/backbone/ops/depthwise.h>
 #include <hornet/backbone/ops/global_filter.h>
@@ -69,7 +70,7 @@ MapBlock::MapBlock(HorNetBlockImpl& block, at::ScalarType type, WeightWatch& wat
 void MapBlock::take_mixer(GnConvImpl& gnconv, WeightWatch& watch) {
   const double scale = gnconv.options.scale();
   if (!gnconv.options.global_filter()) {
-    auto& conv = gnconv.dwconv.get<torch::nn::Conv2dImpl>();
+    auto& conv = gnconv.dwconv.get<DepthwiseConvImpl>();
     depthwise_ = by_taps(wide(watch.add(conv.weight)) * scale);
     depthwise_bias_ = floats(wide(watch.add(conv.bias)) * scale);
     return;

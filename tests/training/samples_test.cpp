@@ -67,6 +67,10 @@ TEST(BalancedWeights, AreThoseOfENetWithAMeanOfOne) {
   EXPECT_NEAR(weights[1], rare / mean, 1e-12);
   EXPECT_EQ(weights[2], 0);
   EXPECT_EQ(balanced_weights({0, 0}), (std::vector<double>{0, 0}));
+  const auto milder = balanced_weights({900, 100, 0}, 0.5);
+  EXPECT_NEAR(milder[1] / milder[0], std::sqrt(rare / common), 1e-12);
+  EXPECT_NEAR(0.9 * milder[0] + 0.1 * milder[1], 1, 1e-12);
+  EXPECT_EQ(milder[2], 0);
 }
 
 TEST_F(Samples, ClassFoldersAreSorted) {

@@ -242,14 +242,14 @@ TEST_F(Training, RefusesTheStateOfAnotherModel) {
 
 TEST_F(Training, WeighsClassesByTheirPixels) {
   SegmentationOptions options = scene_options();
-  options.balance_classes = true;
+  options.class_balance = 0.5;
   const auto task = make_task(2, options);
   std::vector<int64_t> pixels(3);
   for (int i = 0; i < 2; ++i) {
     const cv::Mat labels = testing::scene_with_labels({96, 80}, i).labels;
     for (int c = 0; c < 3; ++c) pixels[c] += cv::countNonZero(labels == c);
   }
-  expect_close(task->class_weights(), torch::tensor(balanced_weights(pixels), torch::kFloat32));
+  expect_close(task->class_weights(), torch::tensor(balanced_weights(pixels, 0.5), torch::kFloat32));
 }
 
 TEST_F(Training, RefusesAnIgnoredLabelThatIsAClass) {
