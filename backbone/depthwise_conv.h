@@ -1,5 +1,5 @@
-// The depthwise convolution of gnConv and of the global filter: torch::nn::Conv2d with "same" padding,
-// its parameters' names, and a faster gradient (see ops/depthwise_conv.h).
+// The depthwise convolution of gnConv and of the global filter: torch::nn::Conv2d with "same"
+// padding, its parameters' names, and a faster gradient (see ops/depthwise_conv.h).
 #pragma once
 
 #include <torch/nn/modules/conv.h>

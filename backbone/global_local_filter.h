@@ -49,8 +49,8 @@ class GlobalLocalFilterImpl : public torch::nn::Cloneable<GlobalLocalFilterImpl>
 
   GlobalLocalFilterOptions options;
   ChannelLayerNorm pre_norm{nullptr}, post_norm{nullptr};
-  DepthwiseConv dw{nullptr};  // 3x3, no bias
-  torch::Tensor complex_weight;   // [C/2,h,w,2]: real, imaginary
+  DepthwiseConv dw{nullptr};     // 3x3, no bias
+  torch::Tensor complex_weight;  // [C/2,h,w,2]: real, imaginary
 
  private:
   class FilterCache;

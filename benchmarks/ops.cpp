@@ -205,7 +205,7 @@ void add_paste_masks(int64_t count, int64_t width, int64_t height) {
       work, [=] { benchmark::DoNotOptimize(ops::paste_masks(probs, boxes, height, width)); });
 }
 
-// Two rows of windows that overlap by a third, and the labels between their upper edges.
+// Two rows of windows that overlap by a third, and the labels of a row of windows.
 void add_blend_windows(int64_t classes, int64_t tile, int64_t columns) {
   const int64_t stride = tile * 2 / 3, width = (columns - 1) * stride + tile;
   ops::PlacedWindows windows;
@@ -221,8 +221,9 @@ void add_blend_windows(int64_t classes, int64_t tile, int64_t columns) {
                      static_cast<double>(2 * columns) * logits + pixels, pixels};
   add("blended_labels/" + std::to_string(classes) + "x" + std::to_string(tile) + "x" +
           std::to_string(columns),
-      work,
-      [=] { benchmark::DoNotOptimize(ops::blended_labels(windows, {0, stride, width, stride})); });
+      work, [=] {
+        benchmark::DoNotOptimize(ops::blended_labels(windows, {0, stride, width, stride}));
+      });
 }
 
 void add_all() {

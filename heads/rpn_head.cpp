@@ -8,9 +8,9 @@ struct Candidates {
   torch::Tensor scores, boxes;  // [K], [K,4]
 };
 
-// The indices of the `count` largest values in descending order, the first of equals first. On a CPU
-// it takes most of the time to sort all positions of the finest level: only those are sorted that
-// reach the smallest of the largest (what is not a number counts as the largest).
+// The indices of the `count` largest values in descending order, the first of equals first. On a
+// CPU it takes most of the time to sort all positions of the finest level: only those are sorted
+// that reach the smallest of the largest (what is not a number counts as the largest).
 torch::Tensor largest(const torch::Tensor& values, int64_t count) {
   const auto sorted = [&](const torch::Tensor& some) {
     return some.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true).slice(0, 0, count);

@@ -101,6 +101,8 @@ class Overlap {
   int next() const { return next_; }  // first row that is not finished
 
   void add(const cv::Point& place, const torch::Tensor& logits) {
+    kept_.row_weights = kept_.row_weights.to(logits.device());
+    kept_.column_weights = kept_.column_weights.to(logits.device());
     kept_.logits.push_back(logits.to(torch::kFloat32).permute({1, 2, 0}).contiguous());
     kept_.x.push_back(place.x);
     kept_.y.push_back(place.y);
@@ -311,16 +313,14 @@ class RegionRun {
   SegmentReport report_;
 };
 
-// From one window to the next, in pixels.
-int64_t spacing(const TileAxis& axis) {
-  return axis.starts.size() > 1 ? axis.starts[1] - axis.starts[0] : axis.tile;
-}
-
-// The logits of all windows that lie over each other at a place of their row, in bytes.
-int64_t row_of_windows(const Tiling& tiling, const WindowScores& scores) {
-  const auto low = [&](int64_t tile) { return (tile + scores.stride - 1) / scores.stride; };
-  return tiling.y.overlapping() * kFloat * scores.classes * low(tiling.x.tile) *
-         low(tiling.y.tile);
+// The logits of the windows that unfinished rows of a region may need, in bytes.
+int64_t bytes_of_logits(const Tiling& tiling, const WindowScores& scores, int64_t width) {
+  const auto low = [&](int64_t side) { return (side + scores.stride - 1) / scores.stride; };
+  const auto all = static_cast<int64_t>(tiling.x.starts.size());
+  // At regular distances, and the last one.
+  const int64_t side_by_side = std::min(all, (width + tiling.x.tile - 2) / tiling.x.stride + 2);
+  return kFloat * scores.classes * low(tiling.x.tile) * low(tiling.y.tile) * side_by_side *
+         tiling.y.overlapping();
 }
 
 }  // namespace
@@ -342,41 +342,40 @@ int64_t count_windows(const Tiling& tiling, const cv::Rect& region) {
          static_cast<int64_t>(columns.second - columns.first);
 }
 
-int64_t bytes_per_column(const Tiling& tiling, const WindowScores& scores, bool probabilities) {
-  constexpr int64_t kPixel = 3, kMask = 1;
-  const int64_t tile = tiling.y.tile, label = scores.classes <= 255 ? 1 : 2;
-  const int64_t strips = 2 * tile * (kPixel + kMask);  // one, and the next while it is made
-  const int64_t labels = 3 * kLabelBlock * label;      // being filled, queued, being written
-  const int64_t masks = 4 * tile * kMask;              // on their way with the batches
+int64_t bytes_of_region(const Tiling& tiling, const WindowScores& scores, bool probabilities,
+                        int batch_size, int64_t width) {
+  constexpr int64_t kPixel = 3, kMask = 1, kInput = 3 * kFloat, kBatches = 4, kStripBytes = 8;
+  const int64_t tile = tiling.y.tile, pixels = tile * tiling.x.tile;
+  const bool wide = scores.classes > 255;
+  // Of each column: a strip of pixels, and the next one while it is made; masks on their way with
+  // the batches; labels being filled, queued, being written, and as the kernel gives them.
+  const int64_t strips = 2 * tile * (kPixel + kMask);
+  const int64_t masks = 4 * tile * kMask;
+  const int64_t labels = kLabelBlock * (wide ? 3 * 2 + 4 : 3 + 1);
   const int64_t planes =
       probabilities ? kFloat * scores.classes * (kLabelBlock + 3 * kScoreRows) : 0;
-  return row_of_windows(tiling, scores) / spacing(tiling.x) + strips + labels + masks + planes;
-}
-
-int64_t bytes_beside_columns(const Tiling& tiling, const WindowScores& scores, int batch_size) {
-  constexpr int64_t kInput = 3 * 4, kBatches = 4, kStripBytes = 8;
-  const int64_t tile = int64_t{1} * tiling.x.tile * tiling.y.tile;
-  // Windows over both borders of a region.
-  const int64_t over_borders = tiling.x.tile / spacing(tiling.x) + 2;
-  return kBatches * batch_size * tile * kInput + 2 * tile * kStripBytes +
-         over_borders * row_of_windows(tiling, scores);
+  return bytes_of_logits(tiling, scores, width) + width * (strips + masks + labels + planes) +
+         kBatches * batch_size * scores.inputs * pixels * kInput + 2 * pixels * kStripBytes;
 }
 
 std::vector<cv::Rect> column_blocks(const Tiling& tiling, const WindowScores& scores,
                                     bool probabilities, int batch_size, int64_t budget) {
-  const int64_t beside = bytes_beside_columns(tiling, scores, batch_size);
-  const int64_t each = bytes_per_column(tiling, scores, probabilities);
   const int64_t width = tiling.x.length;
-  int64_t columns = std::max<int64_t>(budget - beside, 0) / each;
-  if (columns < width) columns = columns / kLabelBlock * kLabelBlock;
+  const auto bytes = [&](int64_t columns) {
+    return bytes_of_region(tiling, scores, probabilities, batch_size, columns);
+  };
+  int64_t columns = width;
+  if (bytes(width) > budget) {
+    for (columns = 0; bytes(columns + kLabelBlock) <= budget;) columns += kLabelBlock;
+  }
   if (columns == 0) {
-    const int64_t needed = beside + each * std::min<int64_t>(width, kLabelBlock);
-    throw Error(ErrorCode::kUsage,
-                "--max-memory: leaves " + std::to_string(std::max<int64_t>(budget, 0) >> 20) +
-                    " MiB beside the model; windows of this size and " +
-                    std::to_string(scores.classes) + " classes need " +
-                    std::to_string((needed >> 20) + 1) +
-                    " MiB; raise it or take a smaller --tile or --batch-size");
+    const int64_t needed = bytes(std::min<int64_t>(width, kLabelBlock));
+    throw Error(
+        ErrorCode::kUsage,
+        "--max-memory: leaves " + std::to_string(std::max<int64_t>(budget, 0) >> 20) +
+            " MiB beside the model; windows of this size and " + std::to_string(scores.classes) +
+            " classes need " + std::to_string((needed >> 20) + 1) +
+            " MiB; raise it, or take a larger --stride, or a smaller --tile or --batch-size");
   }
   std::vector<cv::Rect> blocks;
   for (int64_t x = 0; x < width; x += columns) {

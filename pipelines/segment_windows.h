@@ -27,9 +27,11 @@ namespace hornet {
 constexpr int kLabelBlock = 256;  // rows; regions start at multiples of it
 
 // What a model says of a window: `classes` maps, `stride` times smaller than the window at least.
+// Its inputs have as many pixels as `inputs` windows.
 struct WindowScores {
   int classes = 0;
   int stride = 1;
+  int inputs = 1;
 };
 
 // What runs a window. Both functions get windows of one size.
@@ -70,10 +72,10 @@ SegmentReport segment_region(const WindowSource& source, const Tiling& tiling,
 // How many windows segment_region() will go through.
 int64_t count_windows(const Tiling& tiling, const cv::Rect& region);
 
-// What segment_region() keeps for each column of a region, in bytes, and the most that it needs
-// beside: the README states the formula.
-int64_t bytes_per_column(const Tiling& tiling, const WindowScores& scores, bool probabilities);
-int64_t bytes_beside_columns(const Tiling& tiling, const WindowScores& scores, int batch_size);
+// The most that segment_region() keeps for a region of `width` columns, in bytes, beside what the
+// model needs to run: the README states the formula.
+int64_t bytes_of_region(const Tiling& tiling, const WindowScores& scores, bool probabilities,
+                        int batch_size, int64_t width);
 
 // The image as column blocks of full height, each as wide as `budget` bytes allow (a multiple of
 // kLabelBlock). Error(kUsage) if that is not even kLabelBlock columns.

@@ -113,8 +113,9 @@ SegmentReport Segmentor::operator()(const WindowSource& source, const LabelSink&
 
 // UperNet's logits have the stride of the finest map; tests at several scales end at the window's.
 WindowScores Segmentor::window_scores() const {
-  constexpr int kFinestStride = 4;
-  return {static_cast<int>(architecture_.num_classes), options_.tta ? 1 : kFinestStride};
+  constexpr int kFinestStride = 4, kAugmented = 18;  // twice the sum of the squares of kScales
+  const auto classes = static_cast<int>(architecture_.num_classes);
+  return options_.tta ? WindowScores{classes, 1, kAugmented} : WindowScores{classes, kFinestStride};
 }
 
 // A window's inputs: the window itself, or its six scales, each with its mirror image.
@@ -266,8 +267,8 @@ std::vector<cv::Rect> Segmentor::regions(const WindowSource& source, bool probab
   }
   const Tiling tiling = make_tiling(image, slide_, options_.blend);
   const WindowScores scores = window_scores();
-  const int64_t full = bytes_per_column(tiling, scores, probabilities) * image.width +
-                       bytes_beside_columns(tiling, scores, options_.batch_size);
+  const int64_t full =
+      bytes_of_region(tiling, scores, probabilities, options_.batch_size, image.width);
   // Running the model takes a moment: only where it can matter.
   constexpr int64_t kSmallPart = 8;
   const bool on_host = runtime_.device().is_cpu();

@@ -13,6 +13,7 @@ TileAxis make_axis(int image, const SlideOptions& options, Blend blend) {
   TileAxis axis;
   axis.length = image;
   axis.tile = static_cast<int>(std::min<int64_t>(options.tile, image));
+  axis.stride = static_cast<int>(std::min<int64_t>(options.stride, axis.tile));
   axis.window.assign(axis.tile, 1.0f);
   for (int i = 0; blend == Blend::kHann && i < axis.tile; ++i) {
     const double wave = std::sin(kPi * (i + 0.5) / axis.tile);

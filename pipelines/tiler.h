@@ -28,6 +28,7 @@ Blend parse_blend(const std::string& text);
 struct TileAxis {
   int length = 0;             // of the image
   int tile = 0;               // a window's length: the image's, where that is shorter
+  int stride = 0;             // from one window to the next; less before the last
   std::vector<int> starts;    // first pixel of each window
   std::vector<float> window;  // weight of each pixel of a window
 

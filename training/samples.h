@@ -59,8 +59,8 @@ class LabelledImages {
 };
 
 // Weights of classes that make up for their frequency, 1 / log(1.02 + share) (ENet, arXiv
-// 1606.02147) to a power, scaled to a mean of 1 over the labelled pixels. `pixels` has the pixels of
-// each class; one that never occurs gets weight 0.
+// 1606.02147) to a power, scaled to a mean of 1 over the labelled pixels. `pixels` has the pixels
+// of each class; one that never occurs gets weight 0.
 std::vector<double> balanced_weights(const std::vector<int64_t>& pixels, double power = 1);
 
 struct ImageClass {

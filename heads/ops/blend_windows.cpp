@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <hornet/heads/ops/blend_windows.h>
-#include <hornet/heads/uper_head.h>
+#include <hornet/heads/ops/resize_bilinear.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -16,13 +16,12 @@ using Blend = at::Tensor(at::TensorList, at::IntArrayRef, at::IntArrayRef, const
 at::Tensor blended_labels_composite(at::TensorList logits, at::IntArrayRef xs, at::IntArrayRef ys,
                                     const at::Tensor& row_weights, const at::Tensor& column_weights,
                                     int64_t x, int64_t y, int64_t width, int64_t height) {
-  static auto scores = c10::Dispatcher::singleton()
-                           .findSchemaOrThrow("hornet::blended_scores", "")
-                           .typed<Blend>();
-  constexpr int64_t kRows = 16;
+  static auto scores =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hornet::blended_scores", "").typed<Blend>();
+  constexpr int64_t kRows = 4;
   const at::Tensor& any = logits[0];
-  const at::Tensor labels = at::empty(
-      {height, width}, any.options().dtype(any.size(2) <= 255 ? at::kByte : at::kInt));
+  const at::Tensor labels =
+      at::empty({height, width}, any.options().dtype(any.size(2) <= 255 ? at::kByte : at::kInt));
   for (int64_t row = 0; row < height; row += kRows) {
     const int64_t count = std::min(kRows, height - row);
     const at::Tensor part =
@@ -38,8 +37,7 @@ at::Tensor call(const c10::TypedOperatorHandle<Blend>& op, const PlacedWindows& 
   TORCH_CHECK(count > 0 && windows.x.size() == count && windows.y.size() == count,
               "hornet: blending needs windows, and a place for each");
   for (const at::Tensor& logits : windows.logits) {
-    TORCH_CHECK(logits.dim() == 3 && logits.is_contiguous() &&
-                    logits.scalar_type() == at::kFloat &&
+    TORCH_CHECK(logits.dim() == 3 && logits.is_contiguous() && logits.scalar_type() == at::kFloat &&
                     logits.sizes() == windows.logits[0].sizes() && logits.numel() > 0,
                 "hornet: logits of windows must be dense float32 [h,w,C] of one size, found ",
                 logits.scalar_type(), " ", logits.sizes());
@@ -56,7 +54,8 @@ torch::Tensor blended_scores_composite(at::TensorList logits, at::IntArrayRef xs
                                        const torch::Tensor& column_weights, int64_t x, int64_t y,
                                        int64_t width, int64_t height) {
   const int64_t rows = row_weights.size(0), columns = column_weights.size(0);
-  const at::Tensor weight = row_weights.unsqueeze(1) * column_weights.unsqueeze(0);
+  const at::Tensor weight =
+      (row_weights.unsqueeze(1) * column_weights.unsqueeze(0)).to(logits[0].device());
   const at::Tensor sum = at::zeros({height, width, logits[0].size(2)}, logits[0].options());
   const at::Tensor total = at::zeros({height, width, 1}, logits[0].options());
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -76,16 +75,14 @@ torch::Tensor blended_scores_composite(at::TensorList logits, at::IntArrayRef xs
 }
 
 torch::Tensor blended_scores(const PlacedWindows& windows, const PixelRectangle& rectangle) {
-  static auto op = c10::Dispatcher::singleton()
-                       .findSchemaOrThrow("hornet::blended_scores", "")
-                       .typed<Blend>();
+  static auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hornet::blended_scores", "").typed<Blend>();
   return call(op, windows, rectangle);
 }
 
 torch::Tensor blended_labels(const PlacedWindows& windows, const PixelRectangle& rectangle) {
-  static auto op = c10::Dispatcher::singleton()
-                       .findSchemaOrThrow("hornet::blended_labels", "")
-                       .typed<Blend>();
+  static auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("hornet::blended_labels", "").typed<Blend>();
   return call(op, windows, rectangle);
 }
 

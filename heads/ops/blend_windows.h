@@ -1,10 +1,10 @@
-// The arithmetic of sliding-window segmentation: what overlapping windows say together of the pixels
-// of a rectangle.
+// The arithmetic of sliding-window segmentation: what overlapping windows say together of the
+// pixels of a rectangle.
 //
 // A network's logits come at a fraction of the image's resolution, and so they are kept: resizing
-// them for all classes (157 MB a window of 512 x 512 and 150 classes) only to add them up would cost
-// more memory and more time than all else. The kernels resize, weigh and add them pixel by pixel, and
-// compare the sums, in one pass. Dispatcher ops hornet::blended_labels (CPU) and
+// them for all classes (157 MB a window of 512 x 512 and 150 classes) only to add them up would
+// cost more memory and more time than all else. The kernels resize, weigh and add them pixel by
+// pixel, and compare the sums, in one pass. Dispatcher ops hornet::blended_labels (CPU) and
 // hornet::blended_scores (CPU, CUDA), and composites of LibTorch's ops for other devices. For
 // inference: neither has a gradient.
 #pragma once
@@ -17,8 +17,8 @@
 namespace hornet::ops {
 
 // Windows of one size, which may lie over each other and over the borders of a rectangle. Each is
-// resized to the size of its weights (bilinear, align_corners=False, as the heads resize) and counts
-// row_weights[i] * column_weights[j] at its pixel (i, j).
+// resized to the size of its weights (bilinear, align_corners=False, as the heads resize) and
+// counts row_weights[i] * column_weights[j] at its pixel (i, j).
 struct PlacedWindows {
   std::vector<torch::Tensor> logits;          // [h,w,C] float32, dense, on one device
   std::vector<int64_t> x, y;                  // their upper left corners

@@ -1,7 +1,7 @@
 // gnConv against its formula, written out with convolutions and slices.
 #include <gtest/gtest.h>
-#include <hornet/backbone/error.h>
 #include <hornet/backbone/depthwise_conv.h>
+#include <hornet/backbone/error.h>
 #include <hornet/backbone/gnconv.h>
 
 #include "tests/gradcheck.h"
@@ -159,9 +159,8 @@ TEST(GnConv, MixesWithACallersModule) {
 void expect_gnconv_gradients(int64_t order) {
   GnConv conv = random_gnconv(GnConvOptions(4).order(order).scale(1.0 / 3.0));
   conv->to(torch::kDouble);
-  std::vector<Tensor*> weights = {&conv->proj_in->weight,
-                                  &conv->dwconv.get<DepthwiseConv>()->weight,
-                                  &conv->proj_out->bias};
+  std::vector<Tensor*> weights = {
+      &conv->proj_in->weight, &conv->dwconv.get<DepthwiseConv>()->weight, &conv->proj_out->bias};
   for (const auto& f : *conv->pws) weights.push_back(&f->as<torch::nn::Conv2d>()->weight);
   std::vector<Tensor> inputs = {torch::randn({1, 4, 3, 2})};
   for (const Tensor* weight : weights) inputs.push_back(*weight);

@@ -121,7 +121,7 @@ TEST_F(ProgramSegmentsRasters, AKilledRunGoesOnToo) {
 TEST_F(ProgramSegmentsRasters, MemoryDoesNotGrowWithTheHeight) {
   write_raster(path("low.tif"), {2048, 512});
   write_raster(path("high.tif"), {2048, 4096});
-  // Windows side by side, for speed; the band is 150 classes x 128 x 2048 floats.
+  // Windows side by side, for speed.
   const Arguments windows = {"--tile", "128", "--stride", "128", "--force"};
   std::filesystem::create_directory(path("a"));
   std::filesystem::create_directory(path("b"));

@@ -198,6 +198,7 @@ TEST_F(ProgramTrains, RefusesInOneLine) {
       {line("run", {"--rate-decay", "layer"}), {2, {"--rate-decay"}}},
       {line("run", {"--mode", "tiles"}), {2, {"--mode tiles", "slide or whole"}}},
       {line("run", {"--class-weights", "balanced:x"}), {2, {"--class-weights balanced:x"}}},
+      {line("run", {"--class-weights", "balanced:0"}), {2, {"--class-weights balanced:0"}}},
       {line("run", {"--ignore-label", "1"}), {2, {"--ignore-label 1"}}},
       {line("run", {"--model", "hornet_huge"}), {2, {"hornet_huge", "hornet_pico_gf"}}},
       {with(without(line("run"), "--batch-size"), {"--batch-size", "1"}),

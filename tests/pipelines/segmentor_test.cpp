@@ -7,6 +7,7 @@
 #include <torch/torch.h>
 
 #include <opencv2/imgproc.hpp>
+#include <tuple>
 
 namespace hornet {
 namespace {
@@ -150,7 +151,8 @@ std::unique_ptr<at::ObserverContext> count_convolutions(const at::RecordFunction
 }
 
 TEST(Segmentor, MeasuringMemoryRunsNoWindowTwice) {
-  const cv::Mat image = picture({9600, 192});  // logits of 276 MB
+  const cv::Mat image = picture({1920, 96});  // 340 MB with probabilities: worth measuring
+  const WindowSource source = window_source(image);
   const auto callback = at::addThreadLocalCallback(at::RecordFunctionCallback(count_convolutions));
   const auto segmented = [&](int64_t max_memory, int batch_size) {
     SegmentorOptions options;
@@ -159,14 +161,22 @@ TEST(Segmentor, MeasuringMemoryRunsNoWindowTwice) {
     options.batch_size = batch_size;
     options.max_memory = max_memory;
     Segmentor segment(kModel, {"cpu", "fp32"}, options);
+    cv::Mat labels(image.size(), CV_8UC1);
+    LabelSink sink;
+    sink.labels = [&](const cv::Rect& where, const cv::Mat& part) { part.copyTo(labels(where)); };
     convolutions = 0;
-    return std::pair(segment(image), convolutions);
+    const std::vector<cv::Rect> regions = segment.regions(source, /*probabilities=*/true);
+    const int64_t measuring = convolutions;
+    for (const cv::Rect& region : regions) segment(source, sink, region);
+    return std::tuple(labels, convolutions, measuring);
   };
   const int64_t plenty = int64_t{64} << 30, scarce = int64_t{2} << 30;
   for (int batch_size : {1, 2}) {
-    const auto [labels, runs] = segmented(plenty, batch_size);      // not measured
-    const auto [same, runs_there] = segmented(scarce, batch_size);  // measured
-    EXPECT_GT(runs, 0);
+    const auto [labels, runs, not_measured] = segmented(plenty, batch_size);
+    const auto [same, runs_there, measured] = segmented(scarce, batch_size);
+    EXPECT_EQ(not_measured, 0);
+    EXPECT_GT(measured, 0);
+    EXPECT_GT(runs, measured);
     EXPECT_EQ(runs_there, runs);
     EXPECT_EQ(share_that_differs(same, labels), 0);
   }

@@ -249,7 +249,8 @@ TEST_F(Training, WeighsClassesByTheirPixels) {
     const cv::Mat labels = testing::scene_with_labels({96, 80}, i).labels;
     for (int c = 0; c < 3; ++c) pixels[c] += cv::countNonZero(labels == c);
   }
-  expect_close(task->class_weights(), torch::tensor(balanced_weights(pixels, 0.5), torch::kFloat32));
+  expect_close(task->class_weights(),
+               torch::tensor(balanced_weights(pixels, 0.5), torch::kFloat32));
 }
 
 TEST_F(Training, RefusesAnIgnoredLabelThatIsAClass) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kLanes = 16;   // sums of a pixel are a multiple of it
 constexpr int64_t kPixels = 16;  // that are added up together, so that their sums stay in the cache
+constexpr int64_t kColumns = 1024;  // whose lines are held at a time
 
 // Where an output pixel takes its values from, and how much of each.
 struct Tap {
@@ -100,12 +101,28 @@ class Blender {
   // the image, from left to right.
   template <typename Visit>
   void run(int64_t row, const Visit& visit) const {
+    for (int64_t begin = x_; begin < x_ + width_; begin += kColumns) {
+      run_part(row, begin, std::min(begin + kColumns, x_ + width_), visit);
+    }
+  }
+
+ private:
+  // A window's row, resized downwards alone, and the columns that it lies over.
+  struct Line {
+    std::vector<float> values;
+    int64_t x, left, right;
+    int64_t skipped;  // low columns that `values` leaves out
+    float weight;
+  };
+
+  template <typename Visit>
+  void run_part(int64_t row, int64_t begin, int64_t end, const Visit& visit) const {
     std::vector<Line> lines;
-    std::vector<int64_t> breaks = {x_, x_ + width_};
+    std::vector<int64_t> breaks = {begin, end};
     for (size_t k = 0; k < logits_.size(); ++k) {
       const int64_t down = row - ys_[k];
-      const int64_t left = std::max(xs_[k], x_);
-      const int64_t right = std::min(xs_[k] + window_width(), x_ + width_);
+      const int64_t left = std::max(xs_[k], begin);
+      const int64_t right = std::min(xs_[k] + window_width(), end);
       if (down < 0 || down >= window_height() || left >= right) continue;
       lines.push_back(line_of(k, rows_[down], left, right));
       breaks.push_back(left);
@@ -128,21 +145,12 @@ class Blender {
     }
   }
 
- private:
-  // A window's row, resized downwards alone, and the columns that it lies over.
-  struct Line {
-    std::vector<float> values;
-    int64_t x, left, right;
-    int64_t skipped;  // low columns that `values` leaves out
-    float weight;
-  };
-
   int64_t window_height() const { return static_cast<int64_t>(rows_.size()); }
   int64_t window_width() const { return static_cast<int64_t>(columns_.size()); }
 
   Line line_of(size_t k, const Tap& tap, int64_t left, int64_t right) const {
-    Line line = {{}, xs_[k], left, right, columns_[left - xs_[k]].low,
-                 tap.low_weight + tap.high_weight};
+    Line line = {
+        {}, xs_[k], left, right, columns_[left - xs_[k]].low, tap.low_weight + tap.high_weight};
     const int64_t end = columns_[right - 1 - xs_[k]].high + 1;
     line.values.resize((end - line.skipped) * classes_);
     const float* values = logits_[k].const_data_ptr<float>() + line.skipped * classes_;
@@ -177,15 +185,15 @@ at::Tensor blended_scores_cpu(at::TensorList logits, at::IntArrayRef xs, at::Int
   float* out = scores.mutable_data_ptr<float>();
   at::parallel_for(0, height, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      blender.run(y + row, [&](int64_t column, int64_t count, const float* sums,
-                               const float* totals) {
-        for (int64_t p = 0; p < count; ++p) {
-          float* score = out + (row * width + column + p) * classes;
-          for (int64_t c = 0; c < classes; ++c) {
-            score[c] = totals[p] > 0 ? sums[p * blender.stride() + c] / totals[p] : 0.0f;
-          }
-        }
-      });
+      blender.run(
+          y + row, [&](int64_t column, int64_t count, const float* sums, const float* totals) {
+            for (int64_t p = 0; p < count; ++p) {
+              float* score = out + (row * width + column + p) * classes;
+              for (int64_t c = 0; c < classes; ++c) {
+                score[c] = totals[p] > 0 ? sums[p * blender.stride() + c] / totals[p] : 0.0f;
+              }
+            }
+          });
     }
   });
   return scores;

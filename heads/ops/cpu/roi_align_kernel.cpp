@@ -38,8 +38,8 @@ struct Window {
   template <typename scalar_t>
   void load(const FeatureMap<scalar_t>& map, int64_t first_channel, int64_t lanes) {
     pixels.resize(int64_t{height} * width * kLanes);
-    const scalar_t* corner = map.data + first_channel * map.channel_step + top * map.row_step +
-                             left * map.column_step;
+    const scalar_t* corner =
+        map.data + first_channel * map.channel_step + top * map.row_step + left * map.column_step;
     if (map.channel_step == 1) {
       for (int y = 0; y < height; ++y) {
         for (int x = 0; x < width; ++x) {

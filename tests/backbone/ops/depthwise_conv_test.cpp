@@ -78,8 +78,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, DepthwiseGradient,
 
 TEST(DepthwiseConv, TakesSlicesOfWiderMaps) {
   torch::manual_seed(2);
-  const Tensor wide =
-      torch::randn({2, 40, 9, 7}).contiguous(torch::MemoryFormat::ChannelsLast);
+  const Tensor wide = torch::randn({2, 40, 9, 7}).contiguous(torch::MemoryFormat::ChannelsLast);
   const Tensor x = wide.narrow(1, 8, 24), grad = wide.narrow(1, 16, 24);
   EXPECT_TRUE(depthwise_weight_grad(x, grad, 7)
                   .equal(depthwise_weight_grad(x.contiguous(), grad.contiguous(), 7)));

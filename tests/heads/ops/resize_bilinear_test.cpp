@@ -43,8 +43,8 @@ TEST(ResizeBilinear, HasSecondGradients) {
         torch::autograd::grad({y.pow(3).sum()}, {x}, {}, true, /*create_graph=*/true)[0];
     return torch::autograd::grad({grad.pow(2).sum()}, {x})[0];
   };
-  EXPECT_TRUE(torch::allclose(penalty(resize_bilinear(x, 9, 8)), penalty(reference(x, 9, 8)), 1e-4,
-                              1e-4));
+  EXPECT_TRUE(
+      torch::allclose(penalty(resize_bilinear(x, 9, 8)), penalty(reference(x, 9, 8)), 1e-4, 1e-4));
 }
 
 TEST(ResizeBilinear, TakesOtherTypes) {

@@ -14,8 +14,8 @@ constexpr int64_t kLanes = 16;  // channels that are summed together
 // A value of each of them, whatever the processor's vectors are.
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 
-// Adds up gradients of a kernel's taps: x [height + K - 1, width + K - 1, kLanes], with its border of
-// zeros, and grad [height, width, kLanes] -> sums [K, K, kLanes].
+// Adds up gradients of a kernel's taps: x [height + K - 1, width + K - 1, kLanes], with its border
+// of zeros, and grad [height, width, kLanes] -> sums [K, K, kLanes].
 template <int K>
 inline __attribute__((always_inline)) void sum_taps(const float* x, const float* grad,
                                                     int64_t height, int64_t width, float* sums) {
@@ -51,8 +51,7 @@ void sum_taps_7(const float* x, const float* grad, int64_t height, int64_t width
 // missing left as they are.
 void gather(const at::Tensor& map, int64_t image, int64_t channel, int64_t border, float* to) {
   const int64_t lanes = std::min(kLanes, map.size(1) - channel), width = map.size(3);
-  const float* from =
-      map.const_data_ptr<float>() + image * map.stride(0) + channel * map.stride(1);
+  const float* from = map.const_data_ptr<float>() + image * map.stride(0) + channel * map.stride(1);
   for (int64_t y = 0; y < map.size(2); ++y) {
     float* row = to + ((y + border) * (width + 2 * border) + border) * kLanes;
     for (int64_t i = 0; i < width; ++i) {
