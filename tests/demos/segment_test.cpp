@@ -136,7 +136,7 @@ TEST_F(ProgramSegments, RefusesInOneLine) {
       line(good, out, {"--stride", "65"}),
       line(good, out, {"--blend", "max"}),
       line(good, out, {"--max-memory", "5"}),
-      line(good, out, {"--max-memory", "10M"}),
+      line(good, out, {"--max-memory", "4M"}),
       line(good, out, {"--palette", "camvid"}),
       line(good, out, {"--palette", path("bad.json")}),
       line(good, path("out.jpeg")),
