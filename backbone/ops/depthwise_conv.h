@@ -1,5 +1,5 @@
 // A depthwise convolution that trains fast on a CPU: LibTorch's gradient of its weight takes more
-// than ten times as long as the convolution itself, a sixth of a training step. (What inference
+// than ten times as long as the convolution itself, an eighth of a training step. (What inference
 // runs, with gnConv's first product in it, is depthwise.h.)
 //
 //   Tensor y = ops::depthwise_conv(x, weight, bias);   // at::conv2d, "same" padding, C groups
