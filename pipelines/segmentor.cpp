@@ -4,6 +4,7 @@
 #include <hornet/pipelines/segmentor.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace hornet {
@@ -113,9 +114,12 @@ SegmentReport Segmentor::operator()(const WindowSource& source, const LabelSink&
 
 // UperNet's logits have the stride of the finest map; tests at several scales end at the window's.
 WindowScores Segmentor::window_scores() const {
-  constexpr int kFinestStride = 4, kAugmented = 18;  // twice the sum of the squares of kScales
+  constexpr int kFinestStride = 4;
   const auto classes = static_cast<int>(architecture_.num_classes);
-  return options_.tta ? WindowScores{classes, 1, kAugmented} : WindowScores{classes, kFinestStride};
+  if (!options_.tta) return {classes, kFinestStride};
+  double inputs = 0;  // of every scale, each with its mirror image
+  for (double scale : kScales) inputs += 2 * scale * scale;
+  return {classes, 1, static_cast<int>(std::ceil(inputs))};
 }
 
 // A window's inputs: the window itself, or its six scales, each with its mirror image.
