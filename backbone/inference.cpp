@@ -1,6 +1,6 @@
-#include <ATen/autocast_mode.h>
 #include <c10/core/InferenceMode.h>
 #include <hornet/backbone/inference.h>
+#include <hornet/backbone/plan/watched_plan.h>
 
 namespace hornet {
 namespace {
@@ -25,8 +25,8 @@ int64_t prepared_bytes(const torch::nn::Module& model) {
 }
 
 bool takes_prepared_way(const torch::nn::Module& module, const torch::Tensor& input) {
-  return !module.is_training() && c10::InferenceMode::is_enabled() && input.is_cpu() &&
-         input.scalar_type() == torch::kFloat32 && !at::autocast::is_autocast_enabled(at::kCPU);
+  return plan::asked_precision() && !module.is_training() && c10::InferenceMode::is_enabled() &&
+         input.is_cpu() && input.scalar_type() == torch::kFloat32;
 }
 
 }  // namespace hornet

@@ -5,12 +5,13 @@
 //   const torch::InferenceMode inference;               // without it the plain modules run
 //
 // A prepared part gives what it gave before, to float32 rounding, by a faster way, whenever it is
-// in evaluation mode, under InferenceMode, without autocast, and meets float32 on the CPU. A HorNet
-// has one for GPUs too, with autocast and without. Otherwise nothing changes. The first call folds
-// and packs the weights. A weight that changes afterwards is noticed by its version counter, as
-// autograd does it, and prepared anew at the next call; a replaced module needs another call of
+// in evaluation mode, under InferenceMode, and meets float32 on the CPU. Under autocast to bf16
+// what its matrix products take is rounded, and nothing else. A HorNet has a faster way for GPUs
+// too, with autocast and without. Otherwise nothing changes. The first call folds and packs the
+// weights. A weight that changes afterwards is noticed by its version counter, as autograd does it,
+// and prepared anew at the next call; a replaced module needs another call of
 // prepare_for_inference. Weights are then twice in memory, and beside them there is a workspace of
-// the largest input so far.
+// the largest input so far; both once more if the model runs in float32 and in bf16.
 #pragma once
 
 #include <torch/nn/module.h>

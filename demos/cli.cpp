@@ -100,9 +100,8 @@ void add_runtime_options(po::options_description& options) {
 RuntimeOptions runtime_options(const po::variables_map& values) {
   RuntimeOptions options{values["device"].as<std::string>(), values["dtype"].as<std::string>()};
   if (lacks_bf16(options)) {
-    std::cerr
-        << "hornet: --dtype bf16: this CPU has no bf16 instructions; fp32 is faster on it and "
-           "is what runs\n";
+    std::cerr << "hornet: --dtype bf16: this CPU has no bf16 instructions that are faster than "
+                 "float32 (AMX, or AMD's AVX512-BF16); fp32 is what runs\n";
     options.dtype = "fp32";
   }
   return options;

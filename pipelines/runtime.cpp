@@ -100,8 +100,8 @@ void Runtime::place(torch::nn::Module& model) const {
   translate_errors([&] {
     model.eval();
     model.to(device_);
-    // On a CPU in reduced precision a prepared model would only hold its weights twice.
-    if (!device_.is_cpu() || !reduced_) prepare_for_inference(model);
+    // On a CPU nothing that is prepared takes fp16.
+    if (!device_.is_cpu() || reduced_ != torch::kFloat16) prepare_for_inference(model);
   });
 }
 

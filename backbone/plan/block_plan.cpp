@@ -93,16 +93,19 @@ void BlockPlan::multiply(const PackedMatrix& matrix, ConstRows in, int64_t rows,
   kernels_.multiply(product);
 }
 
+// Floats of a row of as many operands as there are channels.
+int64_t BlockPlan::row_floats() const { return operand_floats(kernels_, channels_); }
+
 int64_t BlockPlan::row_scratch(int64_t rows) const {
   const int64_t gates = global_ ? mixed_width_ : 0;
+  const int64_t hidden = operand_floats(kernels_, std::min(kHiddenBlock, 4 * channels_));
   // Also slack for vector loads behind each of four matrices.
-  return rows * (2 * channels_ + std::max(gates, std::min(kHiddenBlock, 4 * channels_))) +
-         4 * kernels_.lanes;
+  return rows * (2 * row_floats() + std::max(gates, hidden)) + 4 * kernels_.lanes;
 }
 
 void BlockPlan::begin(const BlockMaps& maps, int64_t rows, float* scratch) const {
-  const Rows normed = {scratch, channels_};
-  kernels_.layer_norm(maps.x, rows, channels_, {}, normed);
+  const Rows normed = {scratch, row_floats()};
+  kernels_.normalise(maps.x, rows, channels_, normed);
   multiply(to_p_, normed, rows, maps.p);
   multiply(to_q_, normed, rows, maps.q);
   if (global_) {
@@ -113,18 +116,19 @@ void BlockPlan::begin(const BlockMaps& maps, int64_t rows, float* scratch) const
 
 void BlockPlan::finish(const BlockMaps& maps, int64_t rows, float* scratch) const {
   const int64_t slack = kernels_.lanes;
-  float* const spare = scratch + 2 * (rows * channels_ + slack);
+  const int64_t part = rows * row_floats() + slack;
+  float* const spare = scratch + 2 * part;
   Rows gates = maps.mixed;
   if (global_) {
     gates = {spare, mixed_width_};
     const Norm norm = {global_->post_weight.data(), global_->post_bias.data()};
     kernels_.interleaved_layer_norm(maps.mixed, rows, mixed_width_, norm, gates);
   }
-  Rows value = {scratch, first_width()};
+  Rows value = {scratch, operand_floats(kernels_, first_width())};
   kernels_.gate(maps.p, gates, rows, first_width(), value);
   for (size_t k = 1; k < widths_.size(); ++k) {
     gates.data += widths_[k - 1];
-    const Rows next = {scratch + (k % 2) * (rows * channels_ + slack), widths_[k]};
+    const Rows next = {scratch + (k % 2) * part, operand_floats(kernels_, widths_[k])};
     multiply(products_[k - 1], value, rows, next, Epilogue::kGate, gates);
     value = next;
   }
@@ -133,8 +137,8 @@ void BlockPlan::finish(const BlockMaps& maps, int64_t rows, float* scratch) cons
 }
 
 void BlockPlan::mlp(Rows x, int64_t rows, float* scratch) const {
-  const Rows normed = {scratch, channels_};
-  kernels_.layer_norm(x, rows, channels_, {}, normed);
+  const Rows normed = {scratch, row_floats()};
+  kernels_.normalise(x, rows, channels_, normed);
   const int64_t width = hidden_.outputs;
   Product up, down;
   up.in = normed;
@@ -147,7 +151,7 @@ void BlockPlan::mlp(Rows x, int64_t rows, float* scratch) const {
   down.output_end = channels_;
   up.rows = down.rows = rows;
   const int64_t block = std::min(kHiddenBlock, width);
-  up.out = {scratch + 2 * (rows * channels_ + kernels_.lanes), block};
+  up.out = {scratch + 2 * (rows * row_floats() + kernels_.lanes), operand_floats(kernels_, block)};
   down.in = up.out;
   for (int64_t begin = 0; begin < width; begin += block) {
     up.output_begin = down.input_begin = begin;

@@ -68,6 +68,7 @@ class BlockPlan {
   void multiply(const PackedMatrix& matrix, ConstRows in, int64_t rows, Rows out,
                 Epilogue epilogue = Epilogue::kStore, ConstRows gate = {}) const;
   void mlp(Rows x, int64_t rows, float* scratch) const;
+  int64_t row_floats() const;
   int64_t convolved() const;  // channels of the depthwise convolution
 
   const Kernels& kernels_;

@@ -29,9 +29,17 @@ float* borrow_scratch(int64_t floats) {
   return buffer.data();
 }
 
+ConstRows as_operands(const Kernels& kernels, ConstRows in, int64_t rows, int64_t channels,
+                      float* scratch) {
+  if (kernels.packed == 1) return in;
+  const Rows out = {scratch, operand_floats(kernels, channels)};
+  kernels.to_operands(in, rows, channels, out);
+  return out;
+}
+
 // The inputs' channels are made whole vectors: zeros are added to them and to the weights.
-ConvPlan::ConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu)
-    : kernels_(kernels(cpu_level())),
+ConvPlan::ConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu, Precision precision)
+    : kernels_(kernels(cpu_level(), precision)),
       inputs_(weight.size(1)),
       outputs_(weight.size(0)),
       relu_(relu) {
@@ -65,9 +73,12 @@ void ConvPlan::multiply(const at::Tensor& x, at::Tensor& out) const {
   constexpr int64_t kMost = 192;
   const float* from = x.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  in_chunks(x.size(0) * x.size(2) * x.size(3), kMost, [&](int64_t first, int64_t rows, int64_t) {
+  const int64_t part = kernels_.packed > 1 ? kMost * operand_floats(kernels_, inputs_) : 0;
+  float* scratch = borrow_scratch(part * at::get_num_threads());
+  in_chunks(x.size(0) * x.size(2) * x.size(3), kMost, [&](int64_t first, int64_t rows, int64_t i) {
     Product product;
-    product.in = {from + first * inputs_, inputs_};
+    product.in =
+        as_operands(kernels_, {from + first * inputs_, inputs_}, rows, inputs_, scratch + i * part);
     product.rows = rows;
     product.matrix = &matrices_.front();
     product.out = {to + first * outputs_, outputs_};
@@ -83,7 +94,8 @@ void ConvPlan::convolve(const at::Tensor& x, at::Tensor& out) const {
   const int64_t inputs = x.size(1);
   const MapSize size = {x.size(2), x.size(3)};
   const int64_t tiles = x.size(0) * ((size.height + 1) / 2) * ((size.width + 1) / 2);
-  const int64_t each = kWinograd * (inputs + outputs_);
+  const int64_t operands = operand_floats(kernels_, inputs);
+  const int64_t each = kWinograd * (operands + outputs_);
   const int64_t most = std::max(kLeast, kChunkFloats / each);
   // With slack behind both of a worker's parts.
   const int64_t chunk = even_chunk(tiles, most), slack = 2 * kernels_.lanes;
@@ -94,11 +106,11 @@ void ConvPlan::convolve(const at::Tensor& x, at::Tensor& out) const {
   in_chunks(tiles, most, [&](int64_t first, int64_t count, int64_t worker) {
     const TileRange range = {size, first, count};
     float* points = scratch + worker * part;
-    float* products = points + kWinograd * chunk * inputs + slack;
+    float* products = points + kWinograd * chunk * operands + slack;
     kernels_.winograd_inputs(from, range, inputs, points);
     for (int64_t i = 0; i < kWinograd; ++i) {
       Product product;
-      product.in = {points + i * count * inputs, inputs};
+      product.in = {points + i * count * operands, operands};
       product.rows = count;
       product.matrix = &matrices_[i];
       product.out = {products + i * count * outputs_, outputs_};
@@ -153,13 +165,13 @@ struct PreparedConv::State {
   torch::nn::Conv2d conv{nullptr};
   torch::nn::BatchNorm2d norm{nullptr};
   bool relu = false;
-  WatchedPlan<ConvPlan> plan;
+  WatchedPlans<ConvPlan> plans;
 
   std::shared_ptr<ConvPlan> current() {
-    return plan.get([&](WeightWatch& watch) -> std::shared_ptr<ConvPlan> {
+    return plans.get([&](WeightWatch& watch, Precision precision) -> std::shared_ptr<ConvPlan> {
       if (!plan_fits(conv, norm)) return nullptr;
       const FoldedConv folded = fold(conv, norm, watch);
-      return std::make_shared<ConvPlan>(folded.weight, folded.bias, relu);
+      return std::make_shared<ConvPlan>(folded.weight, folded.bias, relu, precision);
     });
   }
 };
@@ -183,6 +195,6 @@ std::optional<at::Tensor> PreparedConv::forward(const torch::nn::Module& owner,
   return plan->forward(x);
 }
 
-int64_t PreparedConv::bytes() const { return state_ != nullptr ? state_->plan.bytes() : 0; }
+int64_t PreparedConv::bytes() const { return state_ != nullptr ? state_->plans.bytes() : 0; }
 
 }  // namespace hornet::plan

@@ -20,7 +20,8 @@ namespace hornet::plan {
 class ConvPlan {
  public:
   // weight [out,in,k,k] with k 1 or 3, bias [out] or undefined.
-  ConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu);
+  ConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu,
+           Precision precision = Precision::kFloat32);
 
   // [N,in,H,W], float32 on the CPU -> [N,out,H,W], both channels-last.
   at::Tensor forward(const at::Tensor& x) const;
@@ -62,6 +63,10 @@ FoldedConv fold(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& nor
 
 // Whether ConvPlan knows such a convolution, and whether its weights are float32 on the CPU.
 bool plan_fits(const torch::nn::Conv2d& conv, const torch::nn::BatchNorm2d& norm);
+
+// Rows of `channels` floats as operands: themselves, or in `scratch`, of operand_floats() a row.
+ConstRows as_operands(const Kernels& kernels, ConstRows in, int64_t rows, int64_t channels,
+                      float* scratch);
 
 // Memory of the calling thread for one operation at a time, which grows to the largest so far.
 float* borrow_scratch(int64_t floats);

@@ -67,8 +67,15 @@ bool HorNetPlan::fits(const HorNetTrunk& trunk, at::DeviceType device) {
 }
 
 HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs,
-                       WeightWatch& watch)
-    : kernels_(kernels(cpu_level())) {
+                       WeightWatch& watch, Precision precision)
+    : kernels_(kernels(cpu_level(), precision)), stem_kernels_(kernels(cpu_level())) {
+  const auto patches = [](const at::Tensor& weight) {
+    return weight.permute({0, 2, 3, 1}).flatten(1);
+  };
+  // A pixel's operands, those behind its channels too.
+  const auto operands = [&](int64_t channels) {
+    return operand_floats(kernels_, channels) * kernels_.packed;
+  };
   for (int64_t i = 0; i < 4; ++i) {
     auto stage = std::make_unique<Stage>();
     auto& layers = *trunk.downsample_layers->ptr(i)->as<torch::nn::Sequential>();
@@ -84,10 +91,13 @@ HorNetPlan::HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& 
     if (i == 0) {
       stage->stem_weight = pack_vector(kernels_, norm_weight);
       stage->stem_bias = pack_vector(kernels_, norm_bias);
+      stage->entry = pack_matrix(stem_kernels_, patches(entry.weight), entry.bias);
     } else {
       entry = convolution_after_norm(entry.weight, entry.bias, norm_weight, norm_bias);
+      const int64_t padding = operands(stage->in_channels) - stage->in_channels;
+      entry.weight = at::constant_pad_nd(entry.weight, {0, 0, 0, 0, 0, padding});
+      stage->entry = pack_matrix(kernels_, patches(entry.weight), entry.bias);
     }
-    stage->entry = pack_matrix(kernels_, entry.weight.permute({0, 2, 3, 1}).flatten(1), entry.bias);
     for (const auto& block : *trunk.stages->ptr(i)->as<torch::nn::Sequential>()) {
       stage->blocks.emplace_back(kernels_, *block.ptr()->as<HorNetBlock>(), watch);
     }
@@ -134,7 +144,8 @@ struct PatchReader {
 }  // namespace
 
 void HorNetPlan::enter(Run& run, const Stage& stage) const {
-  const int64_t inputs = stage.entry.inputs, plane = run.size.height * run.size.width;
+  const int64_t patch_floats = stage.entry.depth, plane = run.size.height * run.size.width;
+  const int64_t pixel_floats = patch_floats / (stage.patch * stage.patch);
   PatchReader reader = {};
   if (stage.index == 0) {
     reader = {run.images.const_data_ptr<float>(),
@@ -150,7 +161,7 @@ void HorNetPlan::enter(Run& run, const Stage& stage) const {
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t n = (first + i) / plane, pixel = (first + i) % plane;
       const int64_t y = pixel / run.size.width, x = pixel % run.size.width;
-      float* patch = patches + i * inputs;
+      float* patch = patches + i * patch_floats;
       if (stage.index == 0) {
         reader.read(n, y, x, patch);
         continue;
@@ -158,19 +169,19 @@ void HorNetPlan::enter(Run& run, const Stage& stage) const {
       for (int64_t dy = 0; dy < 2; ++dy) {
         const int64_t source =
             (n * run.size_before.height + 2 * y + dy) * run.size_before.width + 2 * x;
-        kernels_.layer_norm({run.before.row(source), run.before.stride}, 2, stage.in_channels, {},
-                            {patch + dy * 2 * stage.in_channels, stage.in_channels});
+        kernels_.normalise({run.before.row(source), run.before.stride}, 2, stage.in_channels,
+                           {patch + dy * 2 * pixel_floats, pixel_floats});
       }
     }
     Product product;
-    product.in = {patches, inputs};
+    product.in = {patches, patch_floats};
     product.rows = rows;
     product.matrix = &stage.entry;
     const BlockMaps maps = run.maps.from(first);
     product.out = maps.x;
-    product.input_end = inputs;
+    product.input_end = stage.entry.inputs;
     product.output_end = stage.channels;
-    kernels_.multiply(product);
+    (stage.index == 0 ? stem_kernels_ : kernels_).multiply(product);
     if (stage.index == 0) {
       kernels_.layer_norm(maps.x, rows, stage.channels,
                           {stage.stem_weight.data(), stage.stem_bias.data()}, maps.x);
@@ -257,7 +268,7 @@ void HorNetPlan::reserve(Run& run) {
     const int64_t rows = run.images.size(0) * size.height * size.width;
     const int64_t chunk = even_chunk(rows, kChunkRows);
     stream[i % 2] = std::max(stream[i % 2], rows * stage.channels);
-    scratch = std::max(scratch, chunk * stage.entry.inputs);
+    scratch = std::max(scratch, chunk * stage.entry.depth);
     for (BlockPlan& block : stage.blocks) {
       block.prepare_mixing(size);
       p = std::max(p, rows * block.first_width());

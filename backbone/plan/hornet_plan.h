@@ -1,6 +1,7 @@
-// HorNet for inference on a CPU: the same function as the modules', from which it is made, in
-// float32 and with another order of work (see block_plan.h). Between two mixings all maps are read
-// and written once, and there is one workspace, as large as the largest images so far needed.
+// HorNet for inference on a CPU: the same function as the modules', from which it is made, with
+// another order of work (see block_plan.h). Between two mixings all maps are read and written once,
+// and there is one workspace, as large as the largest images so far needed. In bf16 the products of
+// blocks and downsamplings take bf16; their sums, all maps and the stem stay in float32.
 //
 //   HorNetPlan plan(trunk, {{3, norm3}}, watch);     // folds and packs the weights
 //   Features maps = plan.forward(images);            // one: stage 3, normed
@@ -30,7 +31,8 @@ class HorNetPlan {
   static bool fits(const HorNetTrunk& trunk, at::DeviceType device = at::kCPU);
 
   // Records the weights in `watch`.
-  HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs, WeightWatch& watch);
+  HorNetPlan(const HorNetTrunk& trunk, const std::vector<PlanOutput>& outputs, WeightWatch& watch,
+             Precision precision = Precision::kFloat32);
   ~HorNetPlan();
   HorNetPlan(const HorNetPlan&) = delete;
   HorNetPlan& operator=(const HorNetPlan&) = delete;
@@ -55,6 +57,7 @@ class HorNetPlan {
   void emit(Run& run, int64_t stage) const;
 
   const Kernels& kernels_;
+  const Kernels& stem_kernels_;
   std::vector<std::shared_ptr<torch::nn::Module>> modules_;  // whose weights are watched
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<Output> outputs_;

@@ -5,6 +5,6 @@
 namespace hornet::plan {
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = make_kernels(CpuLevel::kAvx2);
+const Kernels kAvx2Kernels = kKernels;
 
 }  // namespace hornet::plan

@@ -5,6 +5,6 @@
 namespace hornet::plan {
 
 extern const Kernels kAvx512Kernels;
-const Kernels kAvx512Kernels = make_kernels(CpuLevel::kAvx512);
+const Kernels kAvx512Kernels = kKernels;
 
 }  // namespace hornet::plan

@@ -5,6 +5,6 @@
 namespace hornet::plan {
 
 extern const Kernels kPortableKernels;
-const Kernels kPortableKernels = make_kernels(CpuLevel::kPortable);
+const Kernels kPortableKernels = kKernels;
 
 }  // namespace hornet::plan

@@ -1,153 +1,14 @@
-// The source of all levels: kernels_portable.cpp, kernels_avx2.cpp and kernels_avx512.cpp include
-// it with their number of lanes (HORNET_LANES) and of vector registers (HORNET_REGISTERS).
+// The source of all levels, with products_source.h: kernels_portable.cpp, kernels_avx2.cpp and
+// kernels_avx512.cpp include it with their number of lanes (HORNET_LANES) and of vector registers
+// (HORNET_REGISTERS).
 #pragma once
 
-#include <hornet/backbone/plan/kernels.h>
-#include <hornet/backbone/plan/vector.h>
-#include <hornet/backbone/plan/winograd_source.h>
-
-#include <algorithm>
-#include <cmath>
+#include <hornet/backbone/plan/products_source.h>
 
 namespace hornet::plan {
 namespace {
 
-constexpr int64_t kPanel = 2 * kLanes;
-constexpr int64_t kRegisters = HORNET_REGISTERS;
-
-// ---- matrix products -------------------------------------------------------------------------
-// A tile of kTileRows x kPanel outputs is added up in registers: two accumulators a row, two of the
-// matrix, one of the input.
-
-constexpr int kTileRows = (kRegisters - 4) / 2;
-
-struct Tile {
-  const float* in;
-  int64_t in_stride;
-  const float* panel;
-  int64_t inputs;
-  const float* bias;  // of the panel, or null
-  float* out;
-  int64_t out_stride;
-  const float* gate;
-  int64_t gate_stride;
-  int64_t columns;  // of the panel that exist
-};
-
-template <Epilogue kEpilogue>
-inline Vec finish(Vec product, Vec bias, const float* gate, const float* out) {
-  const Vec value = product + bias;
-  if constexpr (kEpilogue == Epilogue::kGelu) return gelu(value);
-  if constexpr (kEpilogue == Epilogue::kGate) return value * load(gate);
-  if constexpr (kEpilogue == Epilogue::kAccumulate) return load(out) + value;
-  if constexpr (kEpilogue == Epilogue::kRelu) return value > Vec{} ? value : Vec{};
-  return value;
-}
-
-template <int kRows, Epilogue kEpilogue>
-void multiply_tile(const Tile& tile) {
-  Vec sums[kRows][2] = {};
-  const float* panel = tile.panel;
-  for (int64_t k = 0; k < tile.inputs; ++k, panel += kPanel) {
-    const Vec left = load(panel), right = load(panel + kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec value = fill(tile.in[r * tile.in_stride + k]);
-      sums[r][0] += value * left;
-      sums[r][1] += value * right;
-    }
-  }
-  const Vec none = {};
-  const Vec bias[2] = {tile.bias ? load(tile.bias) : none,
-                       tile.bias ? load(tile.bias + kLanes) : none};
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    for (int half = 0; half < 2; ++half) {
-      const int64_t left = tile.columns - half * kLanes;
-      if (left <= 0) break;
-      float* out = tile.out + r * tile.out_stride + half * kLanes;
-      const float* gate = tile.gate + r * tile.gate_stride + half * kLanes;
-      store_some(out, finish<kEpilogue>(sums[r][half], bias[half], gate, out), left);
-    }
-  }
-}
-
-// Rows [begin, end) of a panel in tiles of kRows, the rest in smaller ones.
-template <int kRows, Epilogue kEpilogue>
-void multiply_rows(Tile tile, int64_t rows) {
-  for (; rows >= kRows; rows -= kRows) {
-    multiply_tile<kRows, kEpilogue>(tile);
-    tile.in += kRows * tile.in_stride;
-    tile.out += kRows * tile.out_stride;
-    tile.gate += kRows * tile.gate_stride;
-  }
-  if constexpr (kRows > 1) {
-    if (rows > 0) multiply_rows<(kRows > 8 ? 8 : kRows > 4 ? 4 : kRows / 2), kEpilogue>(tile, rows);
-  }
-}
-
-template <Epilogue kEpilogue>
-void multiply_panels(const Product& product) {
-  const PackedMatrix& matrix = *product.matrix;
-  for (int64_t j = product.output_begin; j < product.output_end; j += kPanel) {
-    const int64_t at = j - product.output_begin;
-    Tile tile;
-    tile.in = product.in.data;
-    tile.in_stride = product.in.stride;
-    tile.panel = matrix.panels.data() + j * matrix.inputs + product.input_begin * kPanel;
-    tile.inputs = product.input_end - product.input_begin;
-    tile.bias = product.add_bias ? matrix.bias.data() + j : nullptr;
-    tile.out = product.out.data + at;
-    tile.out_stride = product.out.stride;
-    tile.gate = kEpilogue == Epilogue::kGate ? product.gate.data + at : nullptr;
-    tile.gate_stride = kEpilogue == Epilogue::kGate ? product.gate.stride : 0;
-    tile.columns = std::min(kPanel, product.output_end - j);
-    multiply_rows<kTileRows, kEpilogue>(tile, product.rows);
-  }
-}
-
-void multiply(const Product& product) {
-  switch (product.epilogue) {
-    case Epilogue::kStore:
-      return multiply_panels<Epilogue::kStore>(product);
-    case Epilogue::kGelu:
-      return multiply_panels<Epilogue::kGelu>(product);
-    case Epilogue::kGate:
-      return multiply_panels<Epilogue::kGate>(product);
-    case Epilogue::kAccumulate:
-      return multiply_panels<Epilogue::kAccumulate>(product);
-    case Epilogue::kRelu:
-      return multiply_panels<Epilogue::kRelu>(product);
-  }
-}
-
-// ---- layer norms and gates -------------------------------------------------------------------
-
-constexpr float kEps = 1e-6f;
-
-struct Moments {
-  float mean, inverse_deviation;
-};
-
-// Two passes over the row: the variance of values far from zero is right too.
-Moments moments_of(const float* x, int64_t channels) {
-  const int64_t whole = channels / kLanes * kLanes, rest = channels - whole;
-  Vec total = {};
-  for (int64_t c = 0; c < whole; c += kLanes) total += load(x + c);
-  if (rest > 0) total += keep(load(x + whole), rest);
-  const float mean = sum(total) / static_cast<float>(channels);
-  Vec squares = {};
-  for (int64_t c = 0; c < whole; c += kLanes) {
-    const Vec difference = load(x + c) - mean;
-    squares += difference * difference;
-  }
-  if (rest > 0) {
-    const Vec difference = keep(load(x + whole) - mean, rest);
-    squares += difference * difference;
-  }
-  const float variance = sum(squares) / static_cast<float>(channels);
-  return {mean, 1.f / std::sqrt(variance + kEps)};
-}
+// ---- layer norms -----------------------------------------------------------------------------
 
 void layer_norm(ConstRows in, int64_t rows, int64_t channels, Norm norm, Rows out) {
   for (int64_t i = 0; i < rows; ++i) {
@@ -155,9 +16,8 @@ void layer_norm(ConstRows in, int64_t rows, int64_t channels, Norm norm, Rows ou
     float* y = out.row(i);
     const Moments moments = moments_of(x, channels);
     for (int64_t c = 0; c < channels; c += kLanes) {
-      Vec value = (load(x + c) - moments.mean) * moments.inverse_deviation;
-      if (norm.weight != nullptr) value = value * load(norm.weight + c) + load(norm.bias + c);
-      store_some(y + c, value, channels - c);
+      const Vec value = (load(x + c) - moments.mean) * moments.inverse_deviation;
+      store_some(y + c, value * load(norm.weight + c) + load(norm.bias + c), channels - c);
     }
   }
 }
@@ -185,15 +45,7 @@ void interleaved_layer_norm(ConstRows in, int64_t rows, int64_t channels, Norm n
   }
 }
 
-void gate(ConstRows values, ConstRows gates, int64_t rows, int64_t channels, Rows out) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const float *value = values.row(i), *factor = gates.row(i);
-    float* y = out.row(i);
-    for (int64_t c = 0; c < channels; c += kLanes) {
-      store_some(y + c, load(value + c) * load(factor + c), channels - c);
-    }
-  }
-}
+// ---- weighted sums ---------------------------------------------------------------------------
 
 template <int kVectors>
 void add_weighted_vectors(const Weighted* sources, int64_t count, int64_t from, bool relu,
@@ -229,7 +81,7 @@ void add_weighted(const Weighted* sources, int64_t count, int64_t channels, bool
 // ---- depthwise convolutions ------------------------------------------------------------------
 // A tile is kTileWidth outputs of a row, for a vector of channels.
 
-constexpr int kTileWidth = kRegisters / 2;
+constexpr int kTileWidth = HORNET_REGISTERS / 2;
 
 struct DepthwiseTile {
   const float* image;  // the tile's channels of the image's first pixel
@@ -496,11 +348,8 @@ void global_filter(const Filter& filter, int64_t block, ConstRows image, Rows ou
   restore_rows(filter, channels, work, {out.data + first, out.stride});
 }
 
-constexpr Kernels make_kernels(CpuLevel level) {
-  return {
-      level, kLanes,    kPanel,        multiply,        layer_norm,       interleaved_layer_norm,
-      gate,  depthwise, global_filter, winograd_inputs, winograd_outputs, add_weighted};
-}
+constexpr Kernels kKernels = {kProducts, kLanes,        layer_norm,       interleaved_layer_norm,
+                              depthwise, global_filter, winograd_outputs, add_weighted};
 
 }  // namespace
 }  // namespace hornet::plan

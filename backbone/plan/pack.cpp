@@ -3,6 +3,7 @@
 #include <hornet/backbone/plan/pack.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace hornet::plan {
 namespace {
@@ -24,20 +25,45 @@ AlignedBuffer padded(const at::Tensor& values, int64_t size) {
   return buffer;
 }
 
+// weight [outputs of a panel, inputs] -> [inputs, panel].
+void fill_panel(const at::Tensor& weight, int64_t panel, float* to) {
+  const float* value = weight.const_data_ptr<float>();
+  for (int64_t j = 0; j < weight.size(0); ++j) {
+    for (int64_t k = 0; k < weight.size(1); ++k) to[k * panel + j] = *value++;
+  }
+}
+
+// -> [inputs / 2, panel, 2] of bf16.
+void fill_panel_with_pairs(const at::Tensor& weight, int64_t panel, float* to) {
+  const float* value = weight.const_data_ptr<float>();
+  auto* halves = reinterpret_cast<unsigned char*>(to);
+  for (int64_t j = 0; j < weight.size(0); ++j) {
+    for (int64_t k = 0; k < weight.size(1); ++k) {
+      const auto half = c10::BFloat16(*value++);
+      const int64_t at = (k / 2 * panel + j) * 2 + k % 2;
+      std::memcpy(halves + at * 2, &half.x, sizeof(half.x));
+    }
+  }
+}
+
 }  // namespace
 
 PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias) {
   PackedMatrix matrix;
   matrix.outputs = weight.size(0);
   matrix.inputs = weight.size(1);
+  matrix.depth = operand_floats(kernels, matrix.inputs);
   const int64_t panel = kernels.panel, columns = round_up(matrix.outputs, panel);
-  matrix.panels = zeros(columns * matrix.inputs);
+  matrix.panels = zeros(columns * matrix.depth);
   matrix.bias = padded(bias, columns);
-  const at::Tensor source = floats(weight);
-  const float* value = source.const_data_ptr<float>();
-  for (int64_t j = 0; j < matrix.outputs; ++j) {
-    float* to = matrix.panels.data() + j / panel * panel * matrix.inputs + j % panel;
-    for (int64_t k = 0; k < matrix.inputs; ++k) to[k * panel] = *value++;
+  for (int64_t j = 0; j < matrix.outputs; j += panel) {
+    float* to = matrix.panels.data() + j * matrix.depth;
+    const at::Tensor part = floats(weight.slice(0, j, std::min(j + panel, matrix.outputs)));
+    if (kernels.packed == 1) {
+      fill_panel(part, panel, to);
+    } else {
+      fill_panel_with_pairs(part, panel, to);
+    }
   }
   return matrix;
 }

@@ -9,7 +9,8 @@ namespace hornet::plan {
 
 inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// weight [outputs, inputs] (any floating type, any strides), bias [outputs] or undefined.
+// weight [outputs, inputs] (any floating type, any strides), bias [outputs] or undefined. As the
+// operands of `kernels`: bf16 are rounded.
 PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);
 
 // weight [C,1,k,k], bias [C] or undefined.

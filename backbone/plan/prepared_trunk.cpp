@@ -16,9 +16,9 @@ PreparedTrunk::PreparedTrunk(const HorNetTrunk& trunk, std::vector<PlanOutput> o
     : trunk_(trunk), outputs_(std::move(outputs)) {}
 
 std::shared_ptr<HorNetPlan> PreparedTrunk::current() {
-  return plan_.get([&](WeightWatch& watch) -> std::shared_ptr<HorNetPlan> {
+  return plans_.get([&](WeightWatch& watch, Precision precision) -> std::shared_ptr<HorNetPlan> {
     if (!HorNetPlan::fits(trunk_)) return nullptr;
-    return std::make_shared<HorNetPlan>(trunk_, outputs_, watch);
+    return std::make_shared<HorNetPlan>(trunk_, outputs_, watch, precision);
   });
 }
 
@@ -39,7 +39,7 @@ std::optional<Features> PreparedTrunk::forward(const at::Tensor& images) {
 
 int64_t PreparedTrunk::bytes() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  int64_t total = plan_.bytes();
+  int64_t total = plans_.bytes();
   for (const auto& [type, plan] : map_plans_) total += plan.bytes();
   return total;
 }

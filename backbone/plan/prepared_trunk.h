@@ -1,5 +1,5 @@
 // A trunk that was prepared for inference: its plan, made anew when a weight has changed. On the
-// CPU that is a HorNetPlan, elsewhere a MapPlan for each type that autocast asks for.
+// CPU that is a HorNetPlan, elsewhere a MapPlan, one for each type that autocast asks for.
 #pragma once
 
 #include <hornet/backbone/plan/hornet_plan.h>
@@ -28,7 +28,7 @@ class PreparedTrunk {
 
   const HorNetTrunk trunk_;
   const std::vector<PlanOutput> outputs_;
-  WatchedPlan<HorNetPlan> plan_;
+  WatchedPlans<HorNetPlan> plans_;
   mutable std::mutex mutex_;
   std::map<at::ScalarType, WatchedPlan<MapPlan>> map_plans_;
 };

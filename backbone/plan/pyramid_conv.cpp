@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kTaps = 9;
 // Outputs whose taps are in memory at a time.
 constexpr int64_t kBlock = 128;
+// Pixels that a thread mixes at a time.
+constexpr int64_t kChunk = 96;
 
 std::vector<ops::Lerp> lerps(int64_t in, int64_t out) {
   std::vector<ops::Lerp> all;
@@ -52,11 +54,12 @@ at::Tensor slice_inputs(const at::Tensor& weight, int64_t from, int64_t count) {
 }  // namespace
 
 PyramidConvPlan::PyramidConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu,
-                                 const std::vector<int64_t>& channels)
-    : kernels_(kernels(cpu_level())),
+                                 const std::vector<int64_t>& channels, Precision precision)
+    : kernels_(kernels(cpu_level(), precision)),
       outputs_(weight.size(0)),
       relu_(relu),
-      finest_(slice_inputs(weight, 0, channels.front()), bias, relu && channels.size() == 1) {
+      finest_(slice_inputs(weight, 0, channels.front()), bias, relu && channels.size() == 1,
+              precision) {
   int64_t from = channels.front();
   for (size_t i = 1; i < channels.size(); ++i) {
     Level level;
@@ -71,15 +74,16 @@ PyramidConvPlan::PyramidConvPlan(const at::Tensor& weight, const at::Tensor& bia
   }
 }
 
-void PyramidConvPlan::mix(const Level& level, size_t block, const at::Tensor& map,
-                          float* taps) const {
-  constexpr int64_t kMost = 96;
+void PyramidConvPlan::mix(const Level& level, size_t block, const at::Tensor& map, float* taps,
+                          float* scratch) const {
   const PackedMatrix& matrix = level.blocks[block];
   const float* from = map.const_data_ptr<float>();
-  in_chunks(map.size(0) * map.size(2) * map.size(3), kMost,
-            [&](int64_t first, int64_t rows, int64_t) {
+  in_chunks(map.size(0) * map.size(2) * map.size(3), kChunk,
+            [&](int64_t first, int64_t rows, int64_t worker) {
+              const ConstRows pixels = {from + first * level.channels, level.channels};
               Product product;
-              product.in = {from + first * level.channels, level.channels};
+              product.in = as_operands(kernels_, pixels, rows, level.channels,
+                                       scratch + worker * operand_scratch());
               product.rows = rows;
               product.matrix = &matrix;
               product.out = {taps + first * matrix.outputs, matrix.outputs};
@@ -90,13 +94,22 @@ void PyramidConvPlan::mix(const Level& level, size_t block, const at::Tensor& ma
             });
 }
 
+// Floats that a thread needs for the operands of a chunk.
+int64_t PyramidConvPlan::operand_scratch() const {
+  if (kernels_.packed == 1) return 0;
+  int64_t most = 0;
+  for (const Level& level : levels_) most = std::max(most, level.channels);
+  return kChunk * operand_floats(kernels_, most);
+}
+
 at::Tensor PyramidConvPlan::forward(const std::vector<at::Tensor>& maps) const {
   at::Tensor out = finest_.forward(maps.front());
   if (levels_.empty() || out.numel() == 0) return out;
   const int64_t images = out.size(0), height = out.size(2), width = out.size(3);
   std::vector<at::Tensor> coarse;
   std::vector<TapMap> tap_maps;
-  int64_t floats = 0;
+  const int64_t operands = operand_scratch() * at::get_num_threads();
+  int64_t floats = operands;
   for (size_t i = 0; i < levels_.size(); ++i) {
     coarse.push_back(maps[i + 1].contiguous(at::MemoryFormat::ChannelsLast));
     const int64_t h = coarse[i].size(2), w = coarse[i].size(3);
@@ -106,9 +119,9 @@ at::Tensor PyramidConvPlan::forward(const std::vector<at::Tensor>& maps) const {
   float* const scratch = borrow_scratch(floats);
   for (int64_t begin = 0; begin < outputs_; begin += kBlock) {
     const int64_t count = std::min(kBlock, outputs_ - begin);
-    float* taps = scratch;
+    float* taps = scratch + operands;
     for (size_t i = 0; i < levels_.size(); ++i) {
-      mix(levels_[i], static_cast<size_t>(begin / kBlock), coarse[i], taps);
+      mix(levels_[i], static_cast<size_t>(begin / kBlock), coarse[i], taps, scratch);
       tap_maps[i].taps = taps;
       tap_maps[i].step = kTaps * count;
       taps += images * tap_maps[i].height * tap_maps[i].width * kTaps * count + 2 * kernels_.lanes;
@@ -144,14 +157,16 @@ struct PreparedPyramidConv::State {
   torch::nn::BatchNorm2d norm{nullptr};
   bool relu = false;
   std::vector<int64_t> channels;
-  WatchedPlan<PyramidConvPlan> plan;
+  WatchedPlans<PyramidConvPlan> plans;
 
   std::shared_ptr<PyramidConvPlan> current() {
-    return plan.get([&](WeightWatch& watch) -> std::shared_ptr<PyramidConvPlan> {
-      if (!plan_fits(conv, norm) || conv->weight.size(2) != 3) return nullptr;
-      const FoldedConv folded = fold(conv, norm, watch);
-      return std::make_shared<PyramidConvPlan>(folded.weight, folded.bias, relu, channels);
-    });
+    return plans.get(
+        [&](WeightWatch& watch, Precision precision) -> std::shared_ptr<PyramidConvPlan> {
+          if (!plan_fits(conv, norm) || conv->weight.size(2) != 3) return nullptr;
+          const FoldedConv folded = fold(conv, norm, watch);
+          return std::make_shared<PyramidConvPlan>(folded.weight, folded.bias, relu, channels,
+                                                   precision);
+        });
   }
 };
 
@@ -180,6 +195,6 @@ std::optional<at::Tensor> PreparedPyramidConv::forward(const torch::nn::Module& 
   return plan->forward(maps);
 }
 
-int64_t PreparedPyramidConv::bytes() const { return state_ != nullptr ? state_->plan.bytes() : 0; }
+int64_t PreparedPyramidConv::bytes() const { return state_ != nullptr ? state_->plans.bytes() : 0; }
 
 }  // namespace hornet::plan

@@ -13,7 +13,7 @@ class PyramidConvPlan {
  public:
   // weight [out, sum of channels, 3, 3], bias [out]; channels of the maps in their order.
   PyramidConvPlan(const at::Tensor& weight, const at::Tensor& bias, bool relu,
-                  const std::vector<int64_t>& channels);
+                  const std::vector<int64_t>& channels, Precision precision = Precision::kFloat32);
 
   // Maps [N,channels[i],h_i,w_i], float32 on the CPU -> [N,out,h_0,w_0], channels-last.
   at::Tensor forward(const std::vector<at::Tensor>& maps) const;
@@ -26,7 +26,9 @@ class PyramidConvPlan {
     std::vector<PackedMatrix> blocks;
   };
 
-  void mix(const Level& level, size_t block, const at::Tensor& map, float* taps) const;
+  void mix(const Level& level, size_t block, const at::Tensor& map, float* taps,
+           float* scratch) const;
+  int64_t operand_scratch() const;
 
   const Kernels& kernels_;
   int64_t outputs_;

@@ -5,10 +5,14 @@
 //   std::shared_ptr<ConvPlan> now = plan.get([&](WeightWatch& watch) { ... });   // may give none
 #pragma once
 
+#include <ATen/autocast_mode.h>
+#include <hornet/backbone/plan/kernels.h>
 #include <hornet/backbone/plan/weight_watch.h>
 
+#include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 namespace hornet::plan {
 
@@ -35,6 +39,33 @@ class WatchedPlan {
   mutable std::mutex mutex_;
   WeightWatch watch_;
   std::shared_ptr<Plan> plan_;
+};
+
+// What products on a CPU are asked to take: bf16 under autocast to it, nothing that plans know
+// under another autocast.
+inline std::optional<Precision> asked_precision() {
+  if (!at::autocast::is_autocast_enabled(at::kCPU)) return Precision::kFloat32;
+  if (at::autocast::get_autocast_dtype(at::kCPU) != at::kBFloat16) return std::nullopt;
+  return Precision::kBfloat16;
+}
+
+// A plan for each precision that was asked for so far.
+//
+//   plans.get([&](WeightWatch& watch, Precision precision) { ... });   // where there is one
+template <typename Plan>
+class WatchedPlans {
+ public:
+  template <typename Make>
+  std::shared_ptr<Plan> get(const Make& make) {
+    const Precision precision = asked_precision().value();
+    return plans_[static_cast<size_t>(precision)].get(
+        [&](WeightWatch& watch) { return make(watch, precision); });
+  }
+
+  int64_t bytes() const { return plans_[0].bytes() + plans_[1].bytes(); }
+
+ private:
+  std::array<WatchedPlan<Plan>, 2> plans_;
 };
 
 }  // namespace hornet::plan

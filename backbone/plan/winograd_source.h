@@ -1,9 +1,9 @@
 // 3x3 convolutions by Winograd's F(2x2, 3x3) (arXiv 1509.09308): 16 products instead of 36 for each
-// 2x2 outputs, as 16 matrix products over the tiles. Part of every level, as kernels_source.h.
+// 2x2 outputs, as 16 matrix products over the tiles. Part of products_source.h.
 #pragma once
 
 #include <hornet/backbone/plan/kernels.h>
-#include <hornet/backbone/plan/vector.h>
+#include <hornet/backbone/plan/operands.h>
 
 #include <algorithm>
 
@@ -36,8 +36,8 @@ inline TilePlace place_of(const TileRange& range, int64_t tile) {
 
 void winograd_inputs(ConstRows image, const TileRange& range, int64_t channels, float* out) {
   const int64_t height = range.size.height, width = range.size.width;
-  const int64_t plane = range.count * channels;
-  for (int64_t t = 0; t < range.count; ++t, out += channels) {
+  const int64_t row_floats = padded(channels) / kPacked, plane = range.count * row_floats;
+  for (int64_t t = 0; t < range.count; ++t, out += row_floats) {
     const TilePlace place = place_of(range, range.first + t);
     const float* pixels[4][4];  // null outside the image
     for (int64_t i = 0; i < 4; ++i) {
@@ -47,12 +47,13 @@ void winograd_inputs(ConstRows image, const TileRange& range, int64_t channels, 
         pixels[i][j] = inside ? image.row((place.image * height + y) * width + x) : nullptr;
       }
     }
-    for (int64_t c = 0; c < channels; c += kLanes) {
+    for (int64_t c = 0; c < padded(channels); c += kLanes) {
+      const int64_t count = channels - c;
       Vec half[4][4];  // [column][row]
       for (int64_t j = 0; j < 4; ++j) {
         Vec column[4];
         for (int64_t i = 0; i < 4; ++i) {
-          column[i] = pixels[i][j] != nullptr ? load(pixels[i][j] + c) : Vec{};
+          column[i] = pixels[i][j] != nullptr && count > 0 ? load(pixels[i][j] + c) : Vec{};
         }
         transform_inputs(column, half[j]);
       }
@@ -60,12 +61,15 @@ void winograd_inputs(ConstRows image, const TileRange& range, int64_t channels, 
         const Vec row[4] = {half[0][i], half[1][i], half[2][i], half[3][i]};
         Vec done[4];
         transform_inputs(row, done);
-        for (int64_t j = 0; j < 4; ++j) store(out + (4 * i + j) * plane + c, done[j]);
+        for (int64_t j = 0; j < 4; ++j) {
+          store_operands(out + (4 * i + j) * plane, c, done[j], count);
+        }
       }
     }
   }
 }
 
+#ifndef HORNET_BF16  // for which only the inputs differ
 void winograd_outputs(const float* products, const TileRange& range, int64_t channels,
                       const float* bias, bool relu, Rows out) {
   const int64_t height = range.size.height, width = range.size.width;
@@ -96,6 +100,8 @@ void winograd_outputs(const float* products, const TileRange& range, int64_t cha
     }
   }
 }
+
+#endif
 
 }  // namespace
 }  // namespace hornet::plan

@@ -57,6 +57,25 @@ TEST_P(ConvPlanLevel, Convolves) {
   }
 }
 
+// Only what is multiplied is rounded, once: a 1x1 convolution of rounded values, to float32's
+// accuracy, and for Winograd's transformed values some units in their last place.
+TEST_P(ConvPlanLevel, ConvolvesInBf16) {
+  torch::manual_seed(4);
+  const auto rounded = [](const Tensor& x) { return x.to(torch::kBFloat16).to(torch::kFloat32); };
+  for (const auto& [in, out] :
+       std::vector<std::pair<int64_t, int64_t>>{{16, 32}, {3, 5}, {40, 33}}) {
+    const Tensor x = torch::randn({2, in, 13, 10}), bias = torch::randn({out});
+    const Tensor one = torch::randn({out, in, 1, 1}), three = torch::randn({out, in, 3, 3});
+    expect_same(ConvPlan(one, bias, true, Precision::kBfloat16).forward(x),
+                convolved(rounded(x), rounded(one), bias, true), 2e-6);
+    const Tensor expected = convolved(x, three, bias, false);
+    const Tensor actual = ConvPlan(three, bias, false, Precision::kBfloat16).forward(x);
+    expect_same(actual, expected, 1.5e-2);
+    EXPECT_GT((actual - expected).abs().max().item<double>(), 1e-4);
+    EXPECT_LT(((actual - expected).norm() / expected.norm()).item<double>(), 6e-3);
+  }
+}
+
 // The definition: resize, concatenate, convolve.
 Tensor resized_and_convolved(const std::vector<Tensor>& maps, const Tensor& weight,
                              const Tensor& bias, bool relu) {
@@ -86,7 +105,10 @@ TEST_P(ConvPlanLevel, ConvolvesPyramids) {
       const Tensor weight = torch::randn({out, total, 3, 3}), bias = torch::randn({out});
       for (bool relu : {false, true}) {
         const PyramidConvPlan plan(weight, bias, relu, channels);
-        expect_same(plan.forward(maps), resized_and_convolved(maps, weight, bias, relu), 4e-6);
+        const Tensor expected = resized_and_convolved(maps, weight, bias, relu);
+        expect_same(plan.forward(maps), expected, 4e-6);
+        const PyramidConvPlan reduced(weight, bias, relu, channels, Precision::kBfloat16);
+        expect_same(reduced.forward(maps), expected, 2e-2);
       }
     }
   }

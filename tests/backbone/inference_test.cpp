@@ -1,4 +1,5 @@
 // The fast path against the modules it is made from.
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <hornet/backbone/inference.h>
 #include <hornet/backbone/ops/global_filter.h>
@@ -26,6 +27,19 @@ class Level {
  public:
   explicit Level(const std::string& name) { setenv("HORNET_CPU_LEVEL", name.c_str(), 1); }
   ~Level() { unsetenv("HORNET_CPU_LEVEL"); }
+};
+
+// Autocast on the CPU while it lives.
+class Autocast {
+ public:
+  explicit Autocast(torch::ScalarType type) {
+    at::autocast::set_autocast_dtype(torch::kCPU, type);
+    at::autocast::set_autocast_enabled(torch::kCPU, true);
+  }
+  ~Autocast() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(torch::kCPU, false);
+  }
 };
 
 HorNet random_network(const HorNetOptions& options) {
@@ -88,6 +102,32 @@ TEST_P(InferenceLevel, GivesWhatTheModulesGive) {
       compare(network, torch::randn({2, 3, 101, 77}));
       compare(network, torch::randn({3, 3, 33, 150}));
       compare(network, torch::randn({1, 3, 32, 32}));
+    }
+  }
+}
+
+// In bf16, by autocast: a rounding of 2^-9 or less of what every product takes, and of nothing
+// else.
+TEST_P(InferenceLevel, MultipliesInBf16) {
+  torch::manual_seed(11);
+  const Level level(cpu_level_name(GetParam()));
+  for (HorNetOptions options : {narrow_hornet(), narrow_hornet_gf()}) {
+    for (int64_t base : {8, 24}) {
+      options.base_dim = base;
+      HorNet network = random_network(options);
+      prepare_for_inference(*network);
+      const Tensor images = torch::randn({2, 3, 101, 77});
+      const Features expected = fast(network, images);
+      const int64_t held = prepared_bytes(*network);
+      const Autocast autocast(torch::kBFloat16);
+      const Features actual = fast(network, images);
+      EXPECT_GT(prepared_bytes(*network), held) << "not prepared for bf16";
+      for (size_t i = 0; i < actual.size(); ++i) {
+        EXPECT_EQ(actual[i].scalar_type(), torch::kFloat32);
+        const double error = ((actual[i] - expected[i]).norm() / expected[i].norm()).item<double>();
+        EXPECT_GT(error, 1e-4) << "map " << i;
+        EXPECT_LT(error, 1e-2) << "map " << i;
+      }
     }
   }
 }

@@ -62,7 +62,7 @@ TEST(Runtime, KnowsWhereBf16IsNoGain) {
   EXPECT_FALSE(lacks_bf16({"cpu", "fp32"}));
 }
 
-TEST(Runtime, PreparesModelsThatRunInFloat32) {
+TEST(Runtime, PreparesModelsForWhatTheyRunIn) {
   const auto bytes_after_a_run = [](const char* dtype) {
     HorNet network(testing::narrow_hornet());
     const Runtime runtime({"cpu", dtype});
@@ -72,6 +72,7 @@ TEST(Runtime, PreparesModelsThatRunInFloat32) {
     return prepared_bytes(*network);
   };
   EXPECT_GT(bytes_after_a_run("fp32"), 0);
+  EXPECT_GT(bytes_after_a_run("bf16"), 0);
   EXPECT_EQ(bytes_after_a_run("fp16"), 0);
 }
 
