@@ -67,10 +67,7 @@ class DetectionRun {
       unread.insert(data_.images[item.index].id);
       skipped.push_back(item.reason);
     }
-    auto& objects = data_.annotations;
-    objects.erase(std::remove_if(objects.begin(), objects.end(),
-                                 [&](const auto& object) { return unread.count(object.image_id); }),
-                  objects.end());
+    remove_annotations(data_, unread);
     return std::move(results_);
   }
 

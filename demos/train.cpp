@@ -128,7 +128,8 @@ void add_images(po::options_description& options) {
   add("cache", text("SIZE", "1G"), "decoded images that are kept in memory");
   add("threads", number(1), "batches prepared at the same time; 0: none ahead");
   add("on-bad-sample", text("HOW", "error"),
-      "training image or labels that cannot be read: error, or skip (and say so)");
+      "image, labels or annotation that cannot be read: error, or skip (name it and leave the "
+      "image out)");
 }
 
 void add_run(po::options_description& options) {
@@ -353,13 +354,18 @@ std::unique_ptr<TrainingTask> make_segmentation(const po::variables_map& values,
                                             std::move(validation), options);
 }
 
+bool skips_bad_samples(const po::variables_map& values) {
+  return choice(values, "on-bad-sample", {"error", "skip"}) == "skip";
+}
+
 AnnotatedImages annotated_images(const po::variables_map& values, const std::string& which,
                                  const std::string& folder, std::vector<std::string> classes,
                                  int64_t cache) {
   const fs::path file = values[which].as<std::string>();
   const fs::path images =
       values.count(folder) ? fs::path(values[folder].as<std::string>()) : file.parent_path();
-  return {read_coco_dataset(file), images, std::move(classes), cache};
+  const auto bad = skips_bad_samples(values) ? BadAnnotations::kNote : BadAnnotations::kRefuse;
+  return {read_coco_dataset(file, bad), images, std::move(classes), cache};
 }
 
 std::unique_ptr<TrainingTask> make_detection(const po::variables_map& values,
@@ -415,7 +421,7 @@ TrainerOptions trainer_options(const po::variables_map& values, const RuntimeOpt
   options.loader.batch_size = values["batch-size"].as<int>();
   options.loader.seed = static_cast<uint64_t>(values["seed"].as<int>());
   options.loader.threads = values["threads"].as<int>();
-  options.loader.skip_bad = choice(values, "on-bad-sample", {"error", "skip"}) == "skip";
+  options.loader.skip_bad = skips_bad_samples(values);
   options.learning_rate = values.count("lr") ? values["lr"].as<double>()
                           : from_weights     ? 1e-4
                                              : 2e-3;

@@ -146,7 +146,7 @@ void check_mask_size(const CocoAnnotation& annotation, cv::Size image) {
              std::to_string(image.width) + "x" + std::to_string(image.height));
 }
 
-// Into a dataset whose images and categories are complete.
+// Into a dataset whose images and categories are complete. An error is thrown before it is added.
 void add_annotation(const json& object, const std::set<int64_t>& categories, CocoDataset& data) {
   CocoAnnotation annotation;
   annotation.id = integer_of(object, "id");
@@ -178,9 +178,11 @@ std::string place_of(const json& object, const Section& section, size_t index) {
   return "entry " + std::to_string(index) + " of '" + section.key + "'";
 }
 
-// Calls `read` with each object of an array, and says where it was if that is refused.
-template <typename Read>
-void read_all(const json& document, const Section& section, const std::string& name, Read&& read) {
+// Calls `read` with each object of an array, and, where that is refused, `refuse` with the object
+// and what was wrong with it and where it was.
+template <typename Read, typename Refuse>
+void read_all(const json& document, const Section& section, const std::string& name, Read&& read,
+              Refuse&& refuse) {
   const auto found = document.find(section.key);
   if (found == document.end() || !found->is_array()) {
     fail_input(name + ": not a COCO annotation file: it has no array '" + section.key + "'");
@@ -191,8 +193,24 @@ void read_all(const json& document, const Section& section, const std::string& n
       if (!object.is_object()) fail_input("it is not an object");
       read(object);
     } catch (const Error& error) {
-      fail_input(name + ": " + place_of(object, section, i) + ": " + error.what());
+      refuse(object, name + ": " + place_of(object, section, i) + ": " + error.what());
     }
+  }
+}
+
+template <typename Read>
+void read_all(const json& document, const Section& section, const std::string& name, Read&& read) {
+  read_all(document, section, name, read,
+           [](const json&, const std::string& error) { fail_input(error); });
+}
+
+// The image that an annotation says it is of.
+std::optional<int64_t> image_of(const json& object) {
+  try {
+    return object.is_object() ? std::optional<int64_t>(integer_of(object, "image_id"))
+                              : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;
   }
 }
 
@@ -217,24 +235,38 @@ void read_images(const json& document, CocoDataset& data) {
 
 }  // namespace
 
-CocoDataset parse_coco_dataset(const std::string& text, const std::string& name) {
+CocoDataset parse_coco_dataset(const std::string& text, const std::string& name,
+                               BadAnnotations bad) {
   const json document = parse_document(text, name);
   if (!document.is_object()) fail_input(name + ": not a COCO annotation file: no JSON object");
   CocoDataset data;
   data.name = name;
   read_images(document, data);
   const std::set<int64_t> categories = read_categories(document, data);
-  read_all(document, {"annotations", "annotation"}, name,
-           [&](const json& object) { add_annotation(object, categories, data); });
-  if (data.strays > 0 && data.annotations.empty()) {
+  const auto refuse = [&](const json& object, const std::string& error) {
+    const auto image = bad == BadAnnotations::kNote ? image_of(object) : std::nullopt;
+    if (!image) fail_input(error);
+    data.damaged.emplace(*image, error);
+  };
+  read_all(
+      document, {"annotations", "annotation"}, name,
+      [&](const json& object) { add_annotation(object, categories, data); }, refuse);
+  if (data.strays > 0 && data.annotations.empty() && data.damaged.empty()) {
     fail_input(name + ": none of its " + std::to_string(data.strays) +
                " annotations is of an image and a category that it lists");
   }
   return data;
 }
 
-CocoDataset read_coco_dataset(const std::filesystem::path& file) {
-  return parse_coco_dataset(read_text(file), file.string());
+CocoDataset read_coco_dataset(const std::filesystem::path& file, BadAnnotations bad) {
+  return parse_coco_dataset(read_text(file), file.string(), bad);
+}
+
+void remove_annotations(CocoDataset& data, const std::set<int64_t>& images) {
+  auto& objects = data.annotations;
+  objects.erase(std::remove_if(objects.begin(), objects.end(),
+                               [&](const auto& object) { return images.count(object.image_id); }),
+                objects.end());
 }
 
 RunLengthMask mask_of(const CocoAnnotation& object, cv::Size image) {

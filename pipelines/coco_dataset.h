@@ -20,6 +20,7 @@
 #include <filesystem>
 #include <opencv2/core.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -56,15 +57,26 @@ struct CocoDataset {
   std::vector<CocoCategory> categories;  // by id
   std::vector<CocoAnnotation> annotations;
   int64_t strays = 0;  // annotations of unknown images or categories, left out
+  // Images with an annotation that cannot be read, by id, and its error: see BadAnnotations.
+  std::unordered_map<int64_t, std::string> damaged;
 
   const CocoImage& image(int64_t id) const { return images[image_index.at(id)]; }
   std::unordered_map<int64_t, size_t> image_index;  // of every id
 };
 
-CocoDataset read_coco_dataset(const std::filesystem::path& file);
+// What becomes of an annotation that cannot be read: Error(kInput), or its image is noted as
+// damaged. One that does not even say which image it is of is an error in any case.
+enum class BadAnnotations { kRefuse, kNote };
+
+CocoDataset read_coco_dataset(const std::filesystem::path& file,
+                              BadAnnotations bad = BadAnnotations::kRefuse);
 
 // The same of JSON text; `name` stands for the file in errors.
-CocoDataset parse_coco_dataset(const std::string& text, const std::string& name);
+CocoDataset parse_coco_dataset(const std::string& text, const std::string& name,
+                               BadAnnotations bad = BadAnnotations::kRefuse);
+
+// Takes the annotations of images away, so that whatever is found in them does not count.
+void remove_annotations(CocoDataset& data, const std::set<int64_t>& images);
 
 // The pixels of an object in its image. Error if its mask or the image's size is not known.
 RunLengthMask mask_of(const CocoAnnotation& object, cv::Size image);

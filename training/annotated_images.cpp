@@ -162,6 +162,8 @@ Objects AnnotatedImages::decode_objects(size_t index, cv::Size image) const {
 }
 
 AnnotatedImage AnnotatedImages::read(size_t index) const {
+  const auto damaged = data_.damaged.find(data_.images[index].id);
+  if (damaged != data_.damaged.end()) throw Error(ErrorCode::kInput, damaged->second);
   AnnotatedImage sample;
   sample.bgr = read_pixels(index);
   sample.objects = cache_->objects.read(
@@ -173,6 +175,7 @@ std::vector<size_t> AnnotatedImages::with_masks() const {
   std::vector<size_t> found;
   for (size_t image = 0; image < size(); ++image) {
     const auto& indices = annotations_[image];
+    if (data_.damaged.count(data_.images[image].id)) continue;
     const bool any = std::any_of(indices.begin(), indices.end(), [&](size_t i) {
       return data_.annotations[i].has_mask() && !data_.annotations[i].crowd;
     });

@@ -10,7 +10,8 @@
 //
 // Errors: hornet::Error(kInput) that names the file and the annotation, or the image that is
 // missing, damaged, or of another size than the file says. A box that has no area, is not finite or
-// lies outside of its image is one too: BatchLoader leaves such images out if it is asked to.
+// lies outside of its image is one too, and so is an annotation that could not be read and was only
+// noted (BadAnnotations): BatchLoader leaves such images out if it is asked to.
 #pragma once
 
 #include <hornet/pipelines/coco_dataset.h>

@@ -1,10 +1,16 @@
 #include <hornet/backbone/error.h>
 #include <hornet/training/batches.h>
+#include <hornet/training/data_parallel.h>
 #include <hornet/training/random.h>
 
 #include <numeric>
 
 namespace hornet {
+
+void Validation::require_some(int64_t read) const {
+  if (team.sums({read})[0] > 0) return;
+  throw Error(ErrorCode::kInput, "none of the validation images can be read");
+}
 
 Batch stack(const std::vector<Example>& examples) {
   Batch batch;

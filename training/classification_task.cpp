@@ -57,26 +57,32 @@ Losses ClassificationTask::losses(const Batch& batch) {
   return losses;
 }
 
-Metrics ClassificationTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
+Metrics ClassificationTask::evaluate(const Validation& validation) {
   if (validation_.empty()) return {};
+  const Runtime& runtime = validation.runtime;
+  const ProcessTeam& team = validation.team;
   constexpr int64_t kTop = 5;
   const int64_t shown = std::min<int64_t>(kTop, static_cast<int64_t>(classes_.size()));
   const PreprocessOptions preparation = classification_preprocess(options_.augment.crop.width);
-  int64_t first = 0, among = 0;
+  int64_t first = 0, among = 0, read = 0;
   const auto start = static_cast<size_t>(team.rank()), step = static_cast<size_t>(team.size());
   for (size_t i = start; i < validation_.size() && !interrupted(); i += step) {
     const Sample& sample = validation_[i];
-    const Preprocessed image = preprocess(load_image(sample.image), preparation);
+    const auto image = validation.try_to([&] { return load_image(sample.image); });
+    if (!image) continue;
+    const Preprocessed prepared = preprocess(*image, preparation);
     const torch::Tensor best = runtime.run([&] {
-      const torch::Tensor logits = model_->forward(image.input.to(runtime.device()));
+      const torch::Tensor logits = model_->forward(prepared.input.to(runtime.device()));
       return std::get<1>(logits.to(torch::kFloat32).topk(shown)).cpu();
     });
+    ++read;
     first += best[0][0].item<int64_t>() == sample.label;
     among += best.eq(sample.label).any().item<bool>();
   }
   if (team.any(interrupted())) return {};
-  const std::vector<int64_t> right = team.sums({first, among});
-  const auto images = static_cast<double>(validation_.size());
+  const std::vector<int64_t> right = team.sums({first, among, read});
+  validation.require_some(read);
+  const auto images = static_cast<double>(right[2]);
   return {{"top-1", static_cast<double>(right[0]) / images},
           {"top-5", static_cast<double>(right[1]) / images}};
 }

@@ -28,7 +28,7 @@ class ClassificationTask : public TrainingTask {
   int64_t size() const override { return static_cast<int64_t>(training_.size()); }
   Example example(int64_t index, uint64_t seed) const override;  // targets: the class, int64
   Losses losses(const Batch& batch) override;                    // "class"
-  Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) override;  // "top-1", "top-5"
+  Metrics evaluate(const Validation& validation) override;       // "top-1", "top-5"
   weights::Metadata metadata() const override;
 
  private:

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <numeric>
 #include <opencv2/imgproc.hpp>
+#include <set>
 
 namespace hornet {
 namespace {
@@ -110,6 +111,14 @@ std::vector<CocoResult> unpacked(const std::vector<int64_t>& numbers) {
   return results;
 }
 
+std::set<int64_t> unread_images(const CocoDataset& data, const std::vector<int64_t>& read) {
+  std::set<int64_t> ids;
+  for (size_t i = 0; i < read.size(); ++i) {
+    if (!read[i]) ids.insert(data.images[i].id);
+  }
+  return ids;
+}
+
 std::vector<ObjectTargets> objects_of(const Batch& batch) {
   std::vector<ObjectTargets> objects;
   for (const auto& targets : batch.targets) {
@@ -159,36 +168,47 @@ Losses DetectionTask::losses(const Batch& batch) {
   return detection_losses(*model_, batch.images, objects_of(batch), options_.losses);
 }
 
-std::vector<CocoResult> DetectionTask::detect(Detector& detector, size_t first, size_t step) const {
+std::vector<CocoResult> DetectionTask::detect(Detector& detector, const Validation& validation,
+                                              std::vector<int64_t>& read) const {
+  const auto first = static_cast<size_t>(validation.team.rank());
+  const auto step = static_cast<size_t>(validation.team.size());
   const CocoDataset& data = validation_->dataset();
   std::unordered_map<std::string, int64_t> ids;
   for (const CocoCategory& category : data.categories) ids[category.name] = category.id;
   std::vector<CocoResult> results;
   for (size_t i = first; i < validation_->size() && !interrupted(); i += step) {
-    const cv::Mat image = validation_->read(i).bgr;
-    for (const Instance& found : detector(image)) {
+    const auto image = validation.try_to([&] { return validation_->read(i).bgr; });
+    read[i] = image.has_value();
+    if (!image) continue;
+    for (const Instance& found : detector(*image)) {
       const std::string& name = validation_->classes()[static_cast<size_t>(found.label)];
-      results.push_back(to_coco_result(found, data.images[i].id, ids.at(name), image.size()));
+      results.push_back(to_coco_result(found, data.images[i].id, ids.at(name), image->size()));
     }
   }
   return results;
 }
 
-Metrics DetectionTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
+Metrics DetectionTask::evaluate(const Validation& validation) {
   if (!validation_) return {};
+  const ProcessTeam& team = validation.team;
   DetectorOptions options;
   options.size = options_.size;
   options.score_threshold = options_.score_threshold;
   const auto classes = static_cast<int>(validation_->classes().size());
-  Detector detector(model_, ClassTable::from_names(validation_->classes(), classes), runtime,
-                    options);
-  const std::vector<CocoResult> own =
-      detect(detector, static_cast<size_t>(team.rank()), static_cast<size_t>(team.size()));
+  Detector detector(model_, ClassTable::from_names(validation_->classes(), classes),
+                    validation.runtime, options);
+  std::vector<int64_t> read(validation_->size());
+  const std::vector<CocoResult> own = detect(detector, validation, read);
   if (team.any(interrupted())) return {};
+  validation.require_some(std::accumulate(read.begin(), read.end(), int64_t{0}));
+  const auto unread = unread_images(validation_->dataset(), team.sums(read));
+  std::optional<CocoDataset> rest;
+  if (!unread.empty()) remove_annotations(rest.emplace(validation_->dataset()), unread);
+  const CocoDataset& data = rest ? *rest : validation_->dataset();
   const std::vector<CocoResult> results = gather_results(own, team);
   Metrics metrics;
-  for (const CocoIou iou : available_ious(validation_->dataset(), results)) {
-    const CocoScores scores = evaluate_coco(validation_->dataset(), results, iou);
+  for (const CocoIou iou : available_ious(data, results)) {
+    const CocoScores scores = evaluate_coco(data, results, iou);
     for (const size_t figure : {0, 1}) {
       metrics.emplace_back(std::string(iou_name(iou)) + " " + kCocoFigures[figure],
                            scores.figures[figure]);

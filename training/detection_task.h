@@ -47,13 +47,14 @@ class DetectionTask : public TrainingTask {
   Losses losses(const Batch& batch) override;
 
   // "bbox AP", "bbox AP50", and the same of "segm" if all validation objects have masks.
-  Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) override;
+  Metrics evaluate(const Validation& validation) override;
 
   weights::Metadata metadata() const override;
 
  private:
-  // In every `step`-th validation image.
-  std::vector<CocoResult> detect(Detector& detector, size_t first, size_t step) const;
+  // In this process's validation images, whose marks in `read` say whether they could be read.
+  std::vector<CocoResult> detect(Detector& detector, const Validation& validation,
+                                 std::vector<int64_t>& read) const;
 
   DetectionOptions options_;
   AnnotatedImages training_;

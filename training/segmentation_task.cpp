@@ -126,15 +126,20 @@ cv::Mat SegmentationTask::predict(const cv::Mat& bgr, const Runtime& runtime) {
   return out;
 }
 
-Metrics SegmentationTask::evaluate(const Runtime& runtime, const ProcessTeam& team) {
+Metrics SegmentationTask::evaluate(const Validation& validation) {
   if (validation_.size() == 0) return {};
+  const ProcessTeam& team = validation.team;
   LabelMetrics counts(options_.palette.size(), options_.ignore_label);
+  int64_t read = 0;
   const auto first = static_cast<size_t>(team.rank()), step = static_cast<size_t>(team.size());
   for (size_t i = first; i < validation_.size() && !interrupted(); i += step) {
-    const LabelledImage sample = validation_.read(i);
-    counts.add(predict(sample.bgr, runtime), sample.labels);
+    const auto sample = validation.try_to([&] { return validation_.read(i); });
+    if (!sample) continue;
+    ++read;
+    counts.add(predict(sample->bgr, validation.runtime), sample->labels);
   }
   if (team.any(interrupted())) return {};
+  validation.require_some(read);
   counts.set_counts(team.sums(counts.counts()));
   const LabelScores scores = counts.scores();
   Metrics metrics = {
@@ -156,6 +161,7 @@ weights::Metadata SegmentationTask::metadata() const {
   defaults.tile = options_.tile;
   defaults.stride = options_.stride;
   defaults.size = options_.augment.box;
+  defaults.ignore_label = options_.ignore_label;
   set_segment_defaults(meta, defaults);
   return meta;
 }

@@ -41,7 +41,7 @@ class SegmentationTask : public TrainingTask {
   Example example(int64_t index, uint64_t seed) const override;  // targets: labels [H,W], int64
   Losses losses(const Batch& batch) override;                    // "decode", "aux"
   // "mIoU", "mAcc", "aAcc", "IoU CLASS"...
-  Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) override;
+  Metrics evaluate(const Validation& validation) override;
   weights::Metadata metadata() const override;
   std::vector<std::string> training_only() const override { return {"auxiliary_head."}; }
 

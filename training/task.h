@@ -6,10 +6,13 @@
 //   Trainer(my_task, options).run();
 #pragma once
 
+#include <hornet/backbone/error.h>
 #include <hornet/backbone/weights/tensor_file.h>
 #include <hornet/pipelines/runtime.h>
 #include <torch/nn/module.h>
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +46,29 @@ struct Losses {
 // The first says which of two models is better (more is).
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+// How the validation images are gone through.
+struct Validation {
+  const Runtime& runtime;
+  const ProcessTeam& team;
+  // Gets the error of each image that cannot be read and so is left out; without it that is thrown.
+  std::function<void(const std::string& error)> leave_out = {};
+
+  // Error(kInput) if no image of the team could be read; `read` is how many this process has.
+  void require_some(int64_t read) const;
+
+  // What `read` gives; nothing if that is left out.
+  template <typename Read>
+  auto try_to(const Read& read) const -> std::optional<decltype(read())> {
+    try {
+      return read();
+    } catch (const Error& error) {
+      if (!leave_out || error.code() != ErrorCode::kInput) throw;
+      leave_out(error.what());
+      return std::nullopt;
+    }
+  }
+};
+
 class TrainingTask {
  public:
   virtual ~TrainingTask() = default;
@@ -60,7 +86,7 @@ class TrainingTask {
   // On the validation images, with the model in evaluation mode. Empty without such images, and
   // when the user interrupts it. All processes of the team call it, with equal models: image i is
   // for process i % size, and what they count is added up, so that all have the same metrics.
-  virtual Metrics evaluate(const Runtime& runtime, const ProcessTeam& team) = 0;
+  virtual Metrics evaluate(const Validation& validation) = 0;
 
   // What the exported model says about itself: classes, colours, input size. And the names of
   // parameters that inference does not need ("auxiliary_head.").

@@ -209,7 +209,13 @@ void Trainer::log_step(const StepReport& report, Progress& progress) {
 void Trainer::validate(Progress& progress) {
   validated_at_ = state_.iteration;
   const AveragedScope averaged(task_.model(), ema_ ? &*ema_ : nullptr);
-  const Metrics metrics = task_.evaluate(runtime_, team_);
+  Validation validation = {runtime_, team_};
+  if (options_.loader.skip_bad) {
+    validation.leave_out = [&](const std::string& error) {
+      if (left_out_.insert(error).second) progress.note("hornet: left out: " + error);
+    };
+  }
+  const Metrics metrics = task_.evaluate(validation);
   if (metrics.empty() || !team_.leads()) return;
   log_.add_metrics(state_.iteration, metrics);
   const auto& [name, value] = metrics.front();

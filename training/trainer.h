@@ -29,6 +29,7 @@
 #include <hornet/training/training_log.h>
 
 #include <chrono>
+#include <set>
 
 namespace hornet {
 
@@ -101,6 +102,7 @@ class Trainer {
   TrainingLog log_;
   std::vector<StepReport> unlogged_;
   std::string last_metric_;
+  std::set<std::string> left_out_;  // validation images that could not be read
   int64_t validated_at_ = -1, saved_at_ = -1;
 };
 

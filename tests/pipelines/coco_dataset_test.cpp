@@ -153,6 +153,22 @@ TEST(CocoDataset, PolygonsNeedTheImagesSize) {
   EXPECT_NE(message.find("annotation 9: its image has no 'width'"), std::string::npos) << message;
 }
 
+// The image of an annotation that cannot be read is known, so it can be left out.
+TEST(CocoDataset, NotesDamagedImagesIfAsked) {
+  const std::string text = R"({"images": [{"id": 3}, {"id": 4}], "categories": [{"id": 1}],
+      "annotations": [{"id": 8, "image_id": 4, "category_id": 1, "bbox": [0, 0, 2, 2]},
+                      {"id": 9, "image_id": 3, "category_id": 1, "bbox": [0, 0, -2, 2]}]})";
+  EXPECT_NE(refusal(text).find("annotation 9"), std::string::npos);
+  const CocoDataset data = parse_coco_dataset(text, "d.json", BadAnnotations::kNote);
+  ASSERT_EQ(data.annotations.size(), 1u);
+  EXPECT_EQ(data.annotations[0].id, 8);
+  ASSERT_EQ(data.damaged.size(), 1u);
+  EXPECT_NE(data.damaged.at(3).find("annotation 9: 'bbox' has a negative"), std::string::npos);
+  EXPECT_THROW(
+      parse_coco_dataset(around(R"({"id": 5, "image_id": "x"})"), "d.json", BadAnnotations::kNote),
+      Error);
+}
+
 class CocoDatasetFile : public TemporaryFolder {};
 
 TEST_F(CocoDatasetFile, IsNamed) {

@@ -124,6 +124,12 @@ TEST_F(AnnotatedImagesTest, BadBoxesAndMasksNameTheAnnotation) {
   data.annotations[0].box.width = std::nan("");
   expect_contains(read_error(AnnotatedImages(data, path(""), {}, kRoom)),
                   place + "its box is not finite");
+  data = dataset(kImage, annotation(3, 3, R"("bbox":[4,5,1,1],"segmentation":[[4,5,4,6,4,7]])"));
+  EXPECT_EQ(AnnotatedImages(data, path(""), {}, kRoom).with_masks(), std::vector<size_t>{0});
+  data.damaged[5] = place + "it is noted";
+  const AnnotatedImages noted(data, path(""), {}, kRoom);
+  expect_contains(read_error(noted), place + "it is noted");
+  EXPECT_TRUE(noted.with_masks().empty());
 }
 
 TEST_F(AnnotatedImagesTest, MasksOfAnotherSizeAreRefused) {

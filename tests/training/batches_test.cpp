@@ -25,7 +25,7 @@ class CountingTask : public TrainingTask {
     return {torch::full({3, 2, 2}, static_cast<float>(index)), {torch::tensor({index, noise})}};
   }
   Losses losses(const Batch&) override { return {}; }
-  Metrics evaluate(const Runtime&, const ProcessTeam&) override { return {}; }
+  Metrics evaluate(const Validation&) override { return {}; }
   weights::Metadata metadata() const override { return {}; }
 
  private:

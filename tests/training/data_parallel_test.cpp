@@ -54,7 +54,7 @@ class Pictures : public TrainingTask {
     return {{{"class", torch::nn::functional::cross_entropy(model_->forward(batch.images),
                                                             torch::stack(labels))}}};
   }
-  Metrics evaluate(const Runtime&, const ProcessTeam&) override { return {{"evaluated", 1}}; }
+  Metrics evaluate(const Validation&) override { return {{"evaluated", 1}}; }
   weights::Metadata metadata() const override { return {}; }
 
  private:
@@ -170,8 +170,9 @@ TEST_F(Together, EvaluateAsOneProcessDoes) {
   SegmentationTask task(list, list, testing::scene_options());
   testing::randomise(task.model());
   task.model().eval();
-  const Metrics alone = task.evaluate(Runtime({"cpu", "fp32"}), ProcessTeam());
-  const Metrics together = task.evaluate(Runtime({"cpu", "fp32"}), team());
+  const Runtime runtime({"cpu", "fp32"});
+  const Metrics alone = task.evaluate({runtime, ProcessTeam()});
+  const Metrics together = task.evaluate({runtime, team()});
   EXPECT_EQ(together.size(), 6u);
   EXPECT_GT(together[2].second, 0);
   EXPECT_EQ(together, alone);

@@ -166,6 +166,29 @@ TEST_F(DetectionTaskTest, LearnsImagesByHeart) {
   EXPECT_EQ(found[0].label, 1);
   const cv::Rect2f common = found[0].box & cv::Rect2f(20, 30, 40, 50);
   EXPECT_GT(common.area(), 0.7 * 40 * 50);
+
+  // An image that is gone counts neither for nor against it.
+  DetectionTask again(write_scenes(scenes), write_scenes(scenes), plain_options());
+  {
+    const torch::NoGradGuard no_grad;
+    const auto from = task.model().named_parameters(), to = again.model().named_parameters();
+    for (const auto& item : to) item.value().copy_(from[item.key()]);
+  }
+  again.model().eval();
+  std::filesystem::remove(path("0.png"));
+  const Runtime runtime({"cpu", "fp32"});
+  expect_contains(testing::error_of(
+                      [&] {
+                        again.evaluate({runtime, {}});
+                      },
+                      ErrorCode::kInput),
+                  "0.png");
+  std::vector<std::string> errors;
+  const auto note = [&](const std::string& error) { errors.push_back(error); };
+  const Metrics metrics = again.evaluate({runtime, {}, note});
+  EXPECT_EQ(errors.size(), 1u);
+  EXPECT_EQ(metrics[1].first, "bbox AP50");
+  EXPECT_GT(metrics[1].second, 0.99);
 }
 
 TEST_F(DetectionTaskTest, TakesImagesWithoutObjects) {

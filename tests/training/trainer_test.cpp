@@ -186,6 +186,28 @@ TEST_F(Training, KeepsTheStepsIfAValidationImageCannotBeRead) {
   EXPECT_EQ(weights::read(path("run/state.safetensors")).meta.entries.at("iteration"), "2");
 }
 
+TEST_F(Training, LeavesOutWhatCannotBeReadIfAsked) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 2));
+  auto broken = list;
+  broken[0].image = path("none.png");
+  SegmentationTask task(list, broken, scene_options());
+  SegmentationTask rest(list, {list[1]}, scene_options());
+  for (auto* module : {&task.model(), &rest.model()}) {
+    torch::manual_seed(3);
+    initialise(*module, Initialisation::kFanIn);
+    module->eval();
+  }
+  const Runtime runtime({"cpu", "fp32"});
+  std::vector<std::string> errors;
+  const auto note = [&](const std::string& error) { errors.push_back(error); };
+  EXPECT_EQ(task.evaluate({runtime, {}, note}), rest.evaluate({runtime, {}}));
+  ASSERT_EQ(errors.size(), 1u);
+  expect_contains(errors[0], "none.png");
+  TrainerOptions options = options_for("run", 2);
+  options.loader.skip_bad = true;
+  EXPECT_EQ(Trainer(task, options).run(), 0);
+}
+
 TEST_F(Training, TakesABatchWithoutAnyClass) {
   const auto task = make_task(2);
   Trainer trainer(*task, options_for("run", 9));
@@ -203,6 +225,7 @@ TEST_F(Training, ExportsWhatSegmentRunsByDefault) {
   Segmentor segment(path("run/model.safetensors"), {"cpu", "fp32"});
   EXPECT_TRUE(segment.takes_whole_images());
   EXPECT_EQ(segment.slide().tile, 512);
+  EXPECT_EQ(segment.ignore_label(), kSceneIgnore);
   EXPECT_EQ(segment.palette().names, (std::vector<std::string>{"sky", "ground", "disc"}));
   EXPECT_FALSE(segment.architecture().segmentor->auxiliary);
   const cv::Mat labels = segment(testing::scene_with_labels({70, 50}, 3).bgr);
@@ -288,6 +311,18 @@ TEST_F(Training, ClassifiesImagesOfFolders) {
   EXPECT_LT(TrainingLog(path("run")).losses().rows.back()[0], 0.1);
   const LoadedModel model = load_model(weights::read(path("run/best.safetensors")));
   EXPECT_EQ(model.meta.classes, (std::vector<std::string>{"blue", "red"}));
+
+  std::filesystem::remove(path("blue") / "1.png");
+  task.model().eval();
+  const Runtime runtime({"cpu", "fp32"});
+  expect_contains(testing::error_of(
+                      [&] {
+                        task.evaluate({runtime, {}});
+                      },
+                      ErrorCode::kInput),
+                  "1.png");
+  const auto ignored = [](const std::string&) {};
+  EXPECT_EQ(task.evaluate({runtime, {}, ignored})[0].second, 1) << "it counts as wrong";
 }
 
 }  // namespace
