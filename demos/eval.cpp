@@ -49,7 +49,9 @@ Command command() {
       "detection: bbox, segm or bbox,segm; by default what the files have")(
       "score-thr", po::value<double>()->default_value(0.05, "0.05")->value_name("P"),
       "detection: leave out what scores lower")(
-      "ignore-label", number(255), "segmentation: a true label that is not counted; -1 for none")(
+      "ignore-label", po::value<int>()->value_name("N"),
+      "segmentation: a true label that is not counted, -1 for none; by default the one that the "
+      "model was trained with, or 255")(
       "reduce-zero-label", po::bool_switch(),
       "segmentation: true labels count from 1, and 0 is not counted (ADE20K)")(
       "num-classes", po::value<int>()->value_name("N"), "of --predictions")(
@@ -91,7 +93,7 @@ void check_one_source(const po::variables_map& values) {
 EvalJob parse_job(const po::variables_map& values) {
   check_one_source(values);
   check_range(values, "score-thr", 0, 1);
-  check_range(values, "ignore-label", -1, 65535);
+  if (values.count("ignore-label")) check_range(values, "ignore-label", -1, 65535);
   if (values.count("num-classes")) check_range(values, "num-classes", 1, 65535);
   check_distinct(values, {"json"}, {"data", "weights", "results"});
   const auto path = [&](const char* name) {
@@ -108,7 +110,7 @@ EvalJob parse_job(const po::variables_map& values) {
   job.score_threshold = values["score-thr"].as<double>();
   job.size = job.segmentor.size;
   job.batch_size = job.segmentor.batch_size;
-  job.ignore_label = values["ignore-label"].as<int>();
+  if (values.count("ignore-label")) job.ignore_label = values["ignore-label"].as<int>();
   job.reduce_zero_label = values["reduce-zero-label"].as<bool>();
   if (values.count("num-classes")) job.num_classes = values["num-classes"].as<int>();
   job.skip_unreadable = values["skip-unreadable"].as<bool>();
@@ -184,6 +186,7 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation, Task task,
       {"figures", evaluation.figures},
       {"classes", evaluation.classes}};
   if (evaluation.device) out["device"] = *evaluation.device;
+  if (evaluation.ignore_label) out["ignore_label"] = *evaluation.ignore_label;
   return out;
 }
 

@@ -24,7 +24,7 @@ struct EvalJob {
   double score_threshold = 0.05;
   std::optional<cv::Size> size;
   int batch_size = 1;
-  int ignore_label = 255;
+  std::optional<int> ignore_label;  // by default the model's
   bool reduce_zero_label = false;
   int num_classes = 0;  // of --predictions; 0: not given
   bool skip_unreadable = false;
@@ -39,6 +39,7 @@ struct Evaluation {
   std::vector<std::string> skipped;  // what could not be read, and why
   std::vector<std::string> warnings;
   std::optional<std::string> device;
+  std::optional<int> ignore_label;  // of segmentation
   nlohmann::ordered_json figures, classes;
   std::string table;
 };

@@ -59,7 +59,10 @@ class SegmentationRun {
                segmentor_->runtime().device_name());
     }
     palette_ = segmentor_ ? segmentor_->palette() : classes_of_predictions(job);
-    metrics_.emplace(palette_.size(), job.ignore_label);
+    constexpr int kUsual = 255;
+    const auto own = segmentor_ ? segmentor_->ignore_label() : std::nullopt;
+    ignore_label_ = job.ignore_label.value_or(own.value_or(kUsual));
+    metrics_.emplace(palette_.size(), ignore_label_);
   }
 
   Evaluation run() {
@@ -72,6 +75,7 @@ class SegmentationRun {
     for (const SkippedItem& item : skipped) out.skipped.push_back(item.reason);
     out.images = static_cast<int64_t>(list_.size() - skipped.size());
     if (segmentor_) out.device = segmentor_->runtime().device_name();
+    out.ignore_label = ignore_label_;
     if (const int64_t foreign = metrics_->foreign_pixels(); foreign > 0) {
       out.warnings.push_back(std::to_string(foreign) + " of " + std::to_string(metrics_->pixels()) +
                              " pixels have true labels beyond the " +
@@ -86,7 +90,7 @@ class SegmentationRun {
   EvalItem load(size_t index) const {
     const ListedImage& listed = list_[index];
     EvalItem item{index, {}, read_labels(label_path(job_.data, listed))};
-    if (job_.reduce_zero_label) item.truth = reduce_zero_label(item.truth, job_.ignore_label);
+    if (job_.reduce_zero_label) item.truth = reduce_zero_label(item.truth, ignore_label_);
     item.input =
         segmentor_ ? load_image(listed.image) : read_labels(prediction_of(job_, listed.image));
     return item;
@@ -132,6 +136,7 @@ class SegmentationRun {
   std::vector<ListedImage> list_;
   std::optional<Segmentor> segmentor_;
   Palette palette_;
+  int ignore_label_ = 0;
   std::optional<LabelMetrics> metrics_;
 };
 

@@ -6,16 +6,19 @@ namespace hornet {
 namespace {
 
 constexpr char kMode[] = "hornet.mode", kTile[] = "hornet.tile", kStride[] = "hornet.stride",
-               kSize[] = "hornet.size";
+               kSize[] = "hornet.size", kIgnoreLabel[] = "hornet.ignore_label";
 constexpr int kLargest = 65536;
 constexpr size_t kMostDigits = 5;
 
-std::optional<int> positive(const std::string& text) {
+std::optional<int> between(int least, int most, const std::string& text) {
   const bool digits = !text.empty() && text.size() <= kMostDigits &&
                       text.find_first_not_of("0123456789") == std::string::npos;
-  const int number = digits ? std::stoi(text) : 0;
-  return number >= 1 && number <= kLargest ? std::optional<int>(number) : std::nullopt;
+  if (!digits) return std::nullopt;
+  const int number = std::stoi(text);
+  return number >= least && number <= most ? std::optional<int>(number) : std::nullopt;
 }
+
+std::optional<int> positive(const std::string& text) { return between(1, kLargest, text); }
 
 std::optional<cv::Size> box(const std::string& text) {
   const size_t cross = text.find('x');
@@ -47,6 +50,7 @@ SegmentDefaults segment_defaults(const weights::Metadata& meta) {
   defaults.tile = positive(entry(meta, kTile));
   defaults.stride = positive(entry(meta, kStride));
   defaults.size = default_size(meta);
+  defaults.ignore_label = between(0, kLargest - 1, entry(meta, kIgnoreLabel));
   return defaults;
 }
 
@@ -55,6 +59,7 @@ void set_segment_defaults(weights::Metadata& meta, const SegmentDefaults& defaul
   if (defaults.tile) meta.entries[kTile] = std::to_string(*defaults.tile);
   if (defaults.stride) meta.entries[kStride] = std::to_string(*defaults.stride);
   if (defaults.size) set_default_size(meta, *defaults.size);
+  if (defaults.ignore_label) meta.entries[kIgnoreLabel] = std::to_string(*defaults.ignore_label);
 }
 
 }  // namespace hornet

@@ -5,6 +5,8 @@
 //   "hornet.tile"   side of the windows, in pixels
 //   "hornet.stride" of the windows
 //   "hornet.size"   "480x360": the box that images are scaled into first; detectors have this alone
+//   "hornet.ignore_label"  what pixels without a class are labelled with; `hornet eval` leaves it
+//   out
 //
 // All of them may be missing. Text that says something else counts as missing.
 #pragma once
@@ -20,6 +22,7 @@ struct SegmentDefaults {
   std::optional<bool> whole;
   std::optional<int> tile, stride;
   std::optional<cv::Size> size;
+  std::optional<int> ignore_label;
 };
 
 std::optional<cv::Size> default_size(const weights::Metadata& meta);

@@ -89,6 +89,8 @@ Segmentor::Segmentor(const std::filesystem::path& checkpoint, const RuntimeOptio
   load_report_ = loaded.report;
   options_ = with_defaults(options, loaded.meta);
   slide_ = slide_of(loaded, options);
+  ignore_label_ = segment_defaults(loaded.meta).ignore_label;
+  if (ignore_label_ && *ignore_label_ < architecture_.num_classes) ignore_label_.reset();
   palette_ = Palette::make(options.palette, static_cast<int>(architecture_.num_classes),
                            loaded.meta.classes, colors_of(loaded.meta, architecture_.num_classes));
   runtime_.place(*model_);

@@ -70,6 +70,9 @@ class Segmentor {
   const Architecture& architecture() const { return architecture_; }
   const weights::LoadReport& load_report() const { return load_report_; }
   const SlideOptions& slide() const { return slide_; }
+  // What pixels without a class were labelled with in training, if the checkpoint says so, and if
+  // that is no class.
+  std::optional<int> ignore_label() const { return ignore_label_; }
   const SegmentorOptions& options() const { return options_; }
   bool takes_whole_images() const { return options_.whole.value_or(false) || options_.size; }
 
@@ -88,6 +91,7 @@ class Segmentor {
   weights::LoadReport load_report_;
   Palette palette_;
   SlideOptions slide_;
+  std::optional<int> ignore_label_;
   UperNet model_{nullptr};
 
   // What bytes_in_use() ran the model on, and what came out.

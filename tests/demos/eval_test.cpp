@@ -164,6 +164,41 @@ TEST_F(ProgramEvaluates, LabelMaps) {
   EXPECT_EQ(read_json(path("reduced.json"))["figures"]["aAcc"], 0);  // all are one too high
 }
 
+// The option's, else the checkpoint's, else 255.
+TEST_F(ProgramEvaluates, LeavesOutTheIgnoredLabelOfTraining) {
+  write_labelled_images();
+  cv::Mat labels = cv::imread(path("labels/b.png").string(), cv::IMREAD_UNCHANGED);
+  labels.rowRange(0, 35).setTo(200);
+  write_image(path("labels/b.png"), labels);
+  const auto trained_with = [&](const std::string& label) {
+    LoadedModel model = load_model(weights::read(segmentor_));
+    weights::Metadata meta;
+    meta.entries["hornet.ignore_label"] = label;
+    const auto file = path("ignores_" + label + ".safetensors");
+    weights::save(as_module(model.module), file, meta);
+    return file;
+  };
+  const auto line = [&](const std::filesystem::path& weights, const std::string& json) {
+    return Arguments{"eval",   "--data", path("val.lst"), "--weights", weights,
+                     "--tile", "64",     "--json",        path(json)};
+  };
+  const auto outcomes =
+      run_all({line(segmentor_, "usual.json"), line(trained_with("200"), "own.json"),
+               with(line(trained_with("201"), "asked.json"), {"--ignore-label", "200"}),
+               line(trained_with("7"), "class.json")});
+  for (const Outcome& outcome : outcomes) expect_clean(outcome);
+  // What is counted although it has no class is found wrongly.
+  const auto mean_iou = [&](const char* json, int ignored) {
+    const auto report = read_json(path(json));
+    EXPECT_EQ(report["ignore_label"], ignored) << json;
+    return report["figures"]["mIoU"].get<double>();
+  };
+  EXPECT_LT(mean_iou("usual.json", 255), 0.9);
+  EXPECT_GT(mean_iou("own.json", 200), 0.99);
+  EXPECT_GT(mean_iou("asked.json", 200), 0.99);
+  EXPECT_LT(mean_iou("class.json", 255), 0.9) << "a class is not left out";
+}
+
 TEST_F(ProgramEvaluates, Classes) {
   ClassifierOptions options;
   options.size = 64;
