@@ -1,0 +1,141 @@
+// What the program loses between a network and a video: the bare detector on a video's frames, and
+// `hornet detect` on the video, in turns.
+//
+//   bench_video PROGRAM VIDEO WORKING_FOLDER MODEL [FRAMES [ROUNDS]]
+//
+// MODEL is a checkpoint, or a published architecture with random weights. Both run the first frames
+// at the size that the model runs at by default, one at a time, in float32. The bare detector gets
+// them decoded and preprocessed, and ends with boxes and the masks' probabilities; the program's
+// time is all of it, from its start to its end, with decoding, masks in full, drawing, and
+// encoding. Prints one line of JSON.
+#include <hornet/backbone/error.h>
+#include <hornet/backbone/inference.h>
+#include <hornet/backbone/weights/checkpoint.h>
+#include <hornet/heads/model.h>
+#include <hornet/pipelines/model_defaults.h>
+#include <hornet/pipelines/preprocess.h>
+#include <hornet/pipelines/video.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace hornet {
+namespace {
+
+namespace fs = std::filesystem;
+
+double seconds_of(const std::function<void()>& body) {
+  const auto began = std::chrono::steady_clock::now();
+  body();
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
+  return spent.count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// The checkpoint, or one of random weights for a published name.
+fs::path checkpoint_of(const std::string& model, const fs::path& folder) {
+  if (fs::is_regular_file(model)) return model;
+  torch::manual_seed(1);
+  AnyModel random = build_model(official_architecture(model));
+  const fs::path file = folder / (model + ".safetensors");
+  weights::save(as_module(random), file);
+  return file;
+}
+
+struct Frames {
+  cv::Size size;  // of the network's input
+  std::vector<torch::Tensor> inputs;
+  std::vector<std::vector<ImageSize>> sizes;
+};
+
+Frames read_frames(const std::string& video, int64_t count, cv::Size box) {
+  const cv::Size official(1333, 800);
+  const PreprocessOptions options = detection_preprocess(box.empty() ? official : box);
+  VideoRange range;
+  range.max_frames = count;
+  VideoSource source(video, range);
+  Frames frames;
+  while (const std::optional<Frame> frame = source.read()) {
+    const Preprocessed image = preprocess(frame->bgr, options);
+    frames.inputs.push_back(image.input);
+    frames.sizes.push_back({{image.image_size.height, image.image_size.width}});
+    frames.size = image.image_size;
+  }
+  return frames;
+}
+
+int run(const std::vector<std::string>& args) {
+  const std::string program = args[0], video = args[1], name = args[3];
+  const fs::path folder = args[2], checkpoint = checkpoint_of(name, folder);
+  const int64_t count = args.size() > 4 ? std::stoll(args[4]) : 200;
+  const int rounds = args.size() > 5 ? std::stoi(args[5]) : 3;
+
+  LoadedModel loaded = load_model(weights::read(checkpoint));
+  MaskRcnn model = std::get<MaskRcnn>(loaded.module);
+  model->eval();
+  // As `hornet detect` by default: what is weaker is no result.
+  model->roi_head->options.score_threshold(0.3);
+  prepare_for_inference(*model);
+  const Frames frames = read_frames(video, count, default_size(loaded.meta).value_or(cv::Size()));
+
+  if (frames.inputs.empty()) throw Error(ErrorCode::kInput, video + ": has no frames");
+
+  const auto quoted = [](const std::string& path) { return "'" + path + "'"; };
+  const std::string command =
+      quoted(program) + " detect --force --device cpu --progress none --weights " +
+      quoted(checkpoint.string()) + " --input " + quoted(video) + " --max-frames " +
+      std::to_string(count) + " --output " + quoted((folder / "bench.mp4").string()) + " --json " +
+      quoted((folder / "bench.jsonl").string());
+  const torch::InferenceMode inference;
+  model->forward(frames.inputs.front(), frames.sizes.front());
+  std::vector<double> bare, whole, ratios;
+  for (int round = 0; round < rounds; ++round) {
+    bare.push_back(seconds_of([&] {
+      for (size_t i = 0; i < frames.inputs.size(); ++i) {
+        model->forward(frames.inputs[i], frames.sizes[i]);
+      }
+    }));
+    int code = 0;
+    whole.push_back(seconds_of([&] { code = std::system(command.c_str()); }));
+    if (code != 0) throw Error(ErrorCode::kRuntime, "failed: " + command);
+    ratios.push_back(bare.back() / whole.back());
+  }
+  const nlohmann::ordered_json result = {{"model", fs::path(name).filename().string()},
+                                         {"width", frames.size.width},
+                                         {"height", frames.size.height},
+                                         {"frames", frames.inputs.size()},
+                                         {"bare_seconds", median(bare)},
+                                         {"program_seconds", median(whole)},
+                                         {"program_to_bare_throughput", median(ratios)}};
+  std::cout << result.dump() << '\n';
+  return 0;
+}
+
+}  // namespace
+}  // namespace hornet
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  if (args.size() < 4 || args.size() > 6) {
+    std::cerr << "usage: bench_video PROGRAM VIDEO WORKING_FOLDER MODEL [FRAMES [ROUNDS]]\n";
+    return 2;
+  }
+  try {
+    return hornet::run(args);
+  } catch (const std::exception& error) {
+    std::cerr << "bench_video: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Throughput of `hornet detect` on a video beside that of its bare network.
+
+    benchmarks/video.py build/bin --video demo/vtest.avi
+
+Runs bench_video (what is measured is said in video.cpp) with the shipped model of pedestrians and with
+Cascade Mask R-CNN-T as published, and writes the table to benchmarks/results/video.md.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from rasters import machine
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Model, frames.
+RUNS = [("demos/models/pedestrians.safetensors", 300), ("cascade_mask_rcnn_hornet_tiny_7x7", 6)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bin", type=pathlib.Path, help="folder of hornet and bench_video")
+    parser.add_argument("--video", type=pathlib.Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=pathlib.Path, default=HERE / "results" / "video.md")
+    args = parser.parse_args()
+    lines = [f"`benchmarks/video.py`, {datetime.date.today()}: {machine()}.", "",
+             "| model | input | frames | bare network | whole program | throughput, program / bare |",
+             "|---|--:|--:|--:|--:|--:|"]
+    with tempfile.TemporaryDirectory() as folder:
+        for model, frames in RUNS:
+            command = [args.bin / "bench_video", args.bin / "hornet", args.video, folder, model, frames, args.rounds]
+            result = json.loads(subprocess.run([str(part) for part in command], check=True, text=True,
+                                               stdout=subprocess.PIPE).stdout)
+            rates = [f"{result['frames'] / result[key]:.2f}/s" for key in ("bare_seconds", "program_seconds")]
+            lines.append(f"| {result['model']} | {result['width']}x{result['height']} | {result['frames']} "
+                         f"| {rates[0]} | {rates[1]} | {result['program_to_bare_throughput']:.2f} |")
+            print(lines[-1], file=sys.stderr, flush=True)
+    args.results.write_text("\n".join(lines) + "\n")
+    print(args.results)
+
+
+if __name__ == "__main__":
+    main()
