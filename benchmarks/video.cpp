@@ -17,32 +17,19 @@
 #include <hornet/pipelines/video.h>
 #include <torch/torch.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "benchmarks/timing.h"
+
 namespace hornet {
 namespace {
 
 namespace fs = std::filesystem;
-
-double seconds_of(const std::function<void()>& body) {
-  const auto began = std::chrono::steady_clock::now();
-  body();
-  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
-  return spent.count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // The checkpoint, or one of random weights for a published name.
 fs::path checkpoint_of(const std::string& model, const fs::path& folder) {
