@@ -6,7 +6,6 @@
 // MODEL is a published architecture with random weights. Both run the same windows, one at a time,
 // in float32; the program's time is all of it, from its start to its end, with reading, resizing,
 // adding up, and writing. Prints one line of JSON.
-#include <hornet/backbone/error.h>
 #include <hornet/backbone/weights/checkpoint.h>
 #include <hornet/heads/model.h>
 #include <hornet/pipelines/preprocess.h>
@@ -14,14 +13,13 @@
 #include <hornet/pipelines/segment_windows.h>
 #include <torch/torch.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "benchmarks/timing.h"
+#include "benchmarks/turns.h"
 
 namespace hornet {
 namespace {
@@ -60,22 +58,12 @@ int run(const std::vector<std::string>& args) {
                               " --stride " + std::to_string(tile * 2 / 3) + " 2>/dev/null";
   const torch::InferenceMode inference;
   model->forward(inputs.front());
-  std::vector<double> bare, whole, ratios;
-  for (int round = 0; round < rounds; ++round) {
-    bare.push_back(seconds_of([&] {
-      for (const torch::Tensor& input : inputs) model->forward(input);
-    }));
-    int code = 0;
-    whole.push_back(seconds_of([&] { code = std::system(command.c_str()); }));
-    if (code != 0) throw Error(ErrorCode::kRuntime, "failed: " + command);
-    ratios.push_back(bare.back() / whole.back());
-  }
-  const nlohmann::ordered_json result = {{"model", model_name},
-                                         {"tile", tile},
-                                         {"windows", inputs.size()},
-                                         {"bare_seconds", median(bare)},
-                                         {"program_seconds", median(whole)},
-                                         {"program_to_bare_throughput", median(ratios)}};
+  nlohmann::ordered_json result = {
+      {"model", model_name}, {"tile", tile}, {"windows", inputs.size()}};
+  const auto bare = [&] {
+    for (const torch::Tensor& input : inputs) model->forward(input);
+  };
+  take_turns(bare, command, rounds, result);
   std::cout << result.dump() << '\n';
   return 0;
 }

@@ -17,14 +17,13 @@
 #include <hornet/pipelines/video.h>
 #include <torch/torch.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "benchmarks/timing.h"
+#include "benchmarks/turns.h"
 
 namespace hornet {
 namespace {
@@ -87,25 +86,16 @@ int run(const std::vector<std::string>& args) {
       quoted((folder / "bench.jsonl").string());
   const torch::InferenceMode inference;
   model->forward(frames.inputs.front(), frames.sizes.front());
-  std::vector<double> bare, whole, ratios;
-  for (int round = 0; round < rounds; ++round) {
-    bare.push_back(seconds_of([&] {
-      for (size_t i = 0; i < frames.inputs.size(); ++i) {
-        model->forward(frames.inputs[i], frames.sizes[i]);
-      }
-    }));
-    int code = 0;
-    whole.push_back(seconds_of([&] { code = std::system(command.c_str()); }));
-    if (code != 0) throw Error(ErrorCode::kRuntime, "failed: " + command);
-    ratios.push_back(bare.back() / whole.back());
-  }
-  const nlohmann::ordered_json result = {{"model", fs::path(name).filename().string()},
-                                         {"width", frames.size.width},
-                                         {"height", frames.size.height},
-                                         {"frames", frames.inputs.size()},
-                                         {"bare_seconds", median(bare)},
-                                         {"program_seconds", median(whole)},
-                                         {"program_to_bare_throughput", median(ratios)}};
+  nlohmann::ordered_json result = {{"model", fs::path(name).filename().string()},
+                                   {"width", frames.size.width},
+                                   {"height", frames.size.height},
+                                   {"frames", frames.inputs.size()}};
+  const auto bare = [&] {
+    for (size_t i = 0; i < frames.inputs.size(); ++i) {
+      model->forward(frames.inputs[i], frames.sizes[i]);
+    }
+  };
+  take_turns(bare, command, rounds, result);
   std::cout << result.dump() << '\n';
   return 0;
 }
