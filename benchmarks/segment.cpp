@@ -58,12 +58,16 @@ int run(const std::vector<std::string>& args) {
                               " --stride " + std::to_string(tile * 2 / 3) + " 2>/dev/null";
   const torch::InferenceMode inference;
   model->forward(inputs.front());
-  nlohmann::ordered_json result = {
-      {"model", model_name}, {"tile", tile}, {"windows", inputs.size()}};
   const auto bare = [&] {
     for (const torch::Tensor& input : inputs) model->forward(input);
   };
-  take_turns(bare, command, rounds, result);
+  const Turns turns = take_turns(bare, {command}, rounds);
+  const nlohmann::ordered_json result = {{"model", model_name},
+                                         {"tile", tile},
+                                         {"windows", inputs.size()},
+                                         {"bare_seconds", turns.bare},
+                                         {"program_seconds", turns.programs[0]},
+                                         {"program_to_bare_throughput", turns.throughputs[0]}};
   std::cout << result.dump() << '\n';
   return 0;
 }

@@ -1,4 +1,4 @@
-// A bare network and the whole program on the same work, in turns.
+// A bare network and whole programs on the same work, in turns.
 #pragma once
 
 #include <hornet/backbone/error.h>
@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -25,21 +24,33 @@ inline double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Adds "bare_seconds", "program_seconds" and "program_to_bare_throughput" to `result`: medians over
-// the rounds.
-inline void take_turns(const std::function<void()>& bare, const std::string& command, int rounds,
-                       nlohmann::ordered_json& result) {
-  std::vector<double> bare_seconds, program_seconds, ratios;
+// Seconds of the bare network, of the program, and the program's throughput relative to the bare
+// network's: medians over the rounds, in each of which all take their turn.
+struct Turns {
+  double bare = 0;
+  std::vector<double> programs, throughputs;  // of every command
+};
+
+inline Turns take_turns(const std::function<void()>& bare, const std::vector<std::string>& commands,
+                        int rounds) {
+  std::vector<double> bare_seconds;
+  std::vector<std::vector<double>> seconds(commands.size()), ratios(commands.size());
   for (int round = 0; round < rounds; ++round) {
     bare_seconds.push_back(seconds_of(bare));
-    int code = 0;
-    program_seconds.push_back(seconds_of([&] { code = std::system(command.c_str()); }));
-    if (code != 0) throw Error(ErrorCode::kRuntime, "failed: " + command);
-    ratios.push_back(bare_seconds.back() / program_seconds.back());
+    for (size_t i = 0; i < commands.size(); ++i) {
+      int code = 0;
+      seconds[i].push_back(seconds_of([&] { code = std::system(commands[i].c_str()); }));
+      if (code != 0) throw Error(ErrorCode::kRuntime, "failed: " + commands[i]);
+      ratios[i].push_back(bare_seconds.back() / seconds[i].back());
+    }
   }
-  result["bare_seconds"] = median(bare_seconds);
-  result["program_seconds"] = median(program_seconds);
-  result["program_to_bare_throughput"] = median(ratios);
+  Turns turns;
+  turns.bare = median(bare_seconds);
+  for (size_t i = 0; i < commands.size(); ++i) {
+    turns.programs.push_back(median(seconds[i]));
+    turns.throughputs.push_back(median(ratios[i]));
+  }
+  return turns;
 }
 
 }  // namespace hornet

@@ -79,23 +79,29 @@ int run(const std::vector<std::string>& args) {
   if (frames.inputs.empty()) throw Error(ErrorCode::kInput, video + ": has no frames");
 
   const auto quoted = [](const std::string& path) { return "'" + path + "'"; };
-  const std::string command =
-      quoted(program) + " detect --force --device cpu --progress none --weights " +
-      quoted(checkpoint.string()) + " --input " + quoted(video) + " --max-frames " +
-      std::to_string(count) + " --output " + quoted((folder / "bench.mp4").string()) + " --json " +
-      quoted((folder / "bench.jsonl").string());
+  const std::string common = quoted(program) +
+                             " detect --force --device cpu --progress none --weights " +
+                             quoted(checkpoint.string()) + " --input " + quoted(video) +
+                             " --max-frames " + std::to_string(count);
+  const std::string json = common + " --json " + quoted((folder / "bench.jsonl").string());
+  const std::string drawn = common + " --output " + quoted((folder / "bench.mp4").string());
   const torch::InferenceMode inference;
   model->forward(frames.inputs.front(), frames.sizes.front());
-  nlohmann::ordered_json result = {{"model", fs::path(name).filename().string()},
-                                   {"width", frames.size.width},
-                                   {"height", frames.size.height},
-                                   {"frames", frames.inputs.size()}};
   const auto bare = [&] {
     for (size_t i = 0; i < frames.inputs.size(); ++i) {
       model->forward(frames.inputs[i], frames.sizes[i]);
     }
   };
-  take_turns(bare, command, rounds, result);
+  const Turns turns = take_turns(bare, {json, drawn}, rounds);
+  const nlohmann::ordered_json result = {{"model", fs::path(name).filename().string()},
+                                         {"width", frames.size.width},
+                                         {"height", frames.size.height},
+                                         {"frames", frames.inputs.size()},
+                                         {"bare_seconds", turns.bare},
+                                         {"json_seconds", turns.programs[0]},
+                                         {"json_to_bare_throughput", turns.throughputs[0]},
+                                         {"video_seconds", turns.programs[1]},
+                                         {"video_to_bare_throughput", turns.throughputs[1]}};
   std::cout << result.dump() << '\n';
   return 0;
 }

@@ -153,8 +153,8 @@ Command command() {
   command.usage = "hornet train --task TASK --data LIST --output FOLDER [options]";
   command.examples =
       "  hornet train --task segment --data camvid/train.lst --validation camvid/val.lst --classes "
-      "camvid --ignore-label 11 --class-weights balanced:0.5 --crop 320 --mode whole --output "
-      "street\n"
+      "camvid --ignore-label 11 --class-weights balanced:0.25 --size 640x480 --crop 480 --mode "
+      "whole --batch-size 4 --output street\n"
       "  hornet train --task segment --data ade/train.lst --classes ade20k --reduce-zero-label "
       "--model hornet_tiny_gf "
       "--pretrained hornet_tiny_gf.pth --iterations 160000 --drop-path 0.4 --output tiny_gf\n"
