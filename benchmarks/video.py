@@ -19,7 +19,7 @@ from rasters import machine
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Model, frames.
-RUNS = [("demos/models/pedestrians.safetensors", 400), ("cascade_mask_rcnn_hornet_tiny_7x7", 12)]
+RUNS = [("demos/models/pedestrians.safetensors", 300), ("cascade_mask_rcnn_hornet_tiny_7x7", 8)]
 
 
 def main():

@@ -23,7 +23,7 @@ TEST(ShippedModels, PedestriansAreFoundAtTheSizeOfTheirTraining) {
   expect_card_and_size("pedestrians");
   Detector detect(shipped("pedestrians.safetensors"), {"cpu", "fp32"});
   EXPECT_EQ(detect.classes().names, std::vector<std::string>{"person"});
-  EXPECT_EQ(detect.size(), cv::Size(448, 336));
+  EXPECT_EQ(detect.size(), cv::Size(512, 384));
   EXPECT_EQ(detect.architecture().neck->levels(), 4);
   EXPECT_TRUE(detect(cv::Mat(240, 320, CV_8UC3, cv::Scalar(90, 100, 110))).empty());
 }
