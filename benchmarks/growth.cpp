@@ -256,7 +256,7 @@ int run(const Settings& settings) {
   const ordered_json header = {{"channels", settings.width()},
                                {"stride", static_cast<int64_t>(settings.stride)},
                                {"threads", at::get_num_threads()},
-                               {"isa", hornet::cpu_level_name(hornet::cpu_level())},
+                               {"isa", hornet::cpu_level_name(hornet::float_level())},
                                {"libtorch", TORCH_VERSION}};
   std::cout << header.dump() << std::endl;
   for (const Operator& op : list) measure_operator(op, settings);

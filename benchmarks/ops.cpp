@@ -251,7 +251,7 @@ void add_all() {
 
 // The limits as lines of the context.
 void describe(const Limits& measured) {
-  benchmark::AddCustomContext("isa", hornet::cpu_level_name(hornet::cpu_level()));
+  benchmark::AddCustomContext("isa", hornet::cpu_level_name(hornet::float_level()));
   benchmark::AddCustomContext("threads", std::to_string(at::get_num_threads()));
   benchmark::AddCustomContext("libtorch", TORCH_VERSION);
   const auto whole = [](double value) { return std::to_string(std::lround(value)); };

@@ -9,7 +9,6 @@
 #include <torch/cuda.h>
 #include <torch/version.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -200,10 +199,7 @@ ordered_json describe_run(const Subject& subject, const po::variables_map& value
   out["dtype"] = runtime.dtype_name();
   out["device"] = runtime.device().str();
   out["threads"] = at::get_num_threads();
-  // float32 takes nothing beyond AVX512.
-  const CpuLevel level = cpu_level();
-  const bool reduced = runtime.dtype_name() == "bf16";
-  out["isa"] = cpu_level_name(reduced ? level : std::min(level, CpuLevel::kAvx512));
+  out["isa"] = cpu_level_name(runtime.dtype_name() == "bf16" ? cpu_level() : float_level());
   out["versions"] = {{"hornet", HORNET_VERSION}, {"libtorch", TORCH_VERSION}};
   return out;
 }

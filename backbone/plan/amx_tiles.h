@@ -73,24 +73,30 @@ void multiply_tile(const Tile& tile, int64_t rows) {
   }
 }
 
+// Rows from `first` on, in the shapes that are set.
+template <bool kBoth, Epilogue kEpilogue>
+void multiply_rows(const Product& product, int64_t first, int64_t end) {
+  for (int64_t j = product.output_begin; j < product.output_end; j += kPanel) {
+    const Tile tile = tile_of(product, j);
+    for (int64_t row = first; row < end; row += kTileRows) {
+      multiply_tile<kBoth, kEpilogue>(tile.from(row), std::min<int64_t>(kTileRows, end - row));
+    }
+  }
+}
+
 template <Epilogue kEpilogue>
 void multiply_panels(const Product& product) {
   const int64_t whole = product.rows / kTileRows * kTileRows, rest = product.rows - whole;
   if (whole > 0) {
     const TileShapes shapes(kSide, kSide);
-    for (int64_t j = product.output_begin; j < product.output_end; j += kPanel) {
-      const Tile tile = tile_of(product, j);
-      for (int64_t row = 0; row < whole; row += kTileRows) {
-        multiply_tile<true, kEpilogue>(tile.from(row), kTileRows);
-      }
-    }
+    multiply_rows<true, kEpilogue>(product, 0, whole);
   }
-  if (rest == 0) return;
-  const bool both = rest > kSide;
-  const TileShapes shapes(both ? kSide : rest, both ? rest - kSide : kSide);
-  for (int64_t j = product.output_begin; j < product.output_end; j += kPanel) {
-    const Tile tile = tile_of(product, j).from(whole);
-    both ? multiply_tile<true, kEpilogue>(tile, rest) : multiply_tile<false, kEpilogue>(tile, rest);
+  if (rest > kSide) {
+    const TileShapes shapes(kSide, rest - kSide);
+    multiply_rows<true, kEpilogue>(product, whole, product.rows);
+  } else if (rest > 0) {
+    const TileShapes shapes(rest, kSide);
+    multiply_rows<false, kEpilogue>(product, whole, product.rows);
   }
 }
 

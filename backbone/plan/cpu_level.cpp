@@ -1,6 +1,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/plan/cpu_level.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #if defined(__x86_64__)
@@ -110,6 +111,8 @@ CpuLevel cpu_level() {
   throw Error(ErrorCode::kUsage, "HORNET_CPU_LEVEL=" + std::string(asked) +
                                      ": this processor has " + names + "; unset it for the best");
 }
+
+CpuLevel float_level() { return std::min(cpu_level(), CpuLevel::kAvx512); }
 
 bool cpu_has_bf16() { return cpu_level() >= CpuLevel::kAvx512Bf16; }
 

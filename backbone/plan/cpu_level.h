@@ -26,6 +26,9 @@ const std::vector<CpuLevel>& available_cpu_levels();
 // as as many floats (README, "Fast on a CPU").
 CpuLevel cpu_level();
 
+// What float32 runs on at that level: nothing beyond AVX512.
+CpuLevel float_level();
+
 // Whether that level multiplies bf16 itself, and faster than float32.
 bool cpu_has_bf16();
 
