@@ -76,15 +76,7 @@ int run(const std::vector<std::string>& args) {
 }  // namespace hornet
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> args(argv + 1, argv + argc);
-  if (args.size() < 3 || args.size() > 6) {
-    std::cerr << "usage: bench_segment PROGRAM RASTER WORKING_FOLDER [MODEL [TILE [ROUNDS]]]\n";
-    return 2;
-  }
-  try {
-    return hornet::run(args);
-  } catch (const std::exception& error) {
-    std::cerr << "bench_segment: " << error.what() << '\n';
-    return 1;
-  }
+  return hornet::run_benchmark(
+      argc, argv, 3, "bench_segment PROGRAM RASTER WORKING_FOLDER [MODEL [TILE [ROUNDS]]]",
+      hornet::run);
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,24 @@ inline Turns take_turns(const std::function<void()>& bare, const std::vector<std
     turns.throughputs.push_back(median(ratios[i]));
   }
   return turns;
+}
+
+// What such a benchmark's main does: `run` with `least` to 6 arguments.
+inline int run_benchmark(int argc, char** argv, size_t least, const std::string& usage,
+                         const std::function<int(const std::vector<std::string>&)>& run) {
+  constexpr size_t kMost = 6;
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  const std::string name = usage.substr(0, usage.find(' '));
+  if (args.size() < least || args.size() > kMost) {
+    std::cerr << "usage: " << usage << '\n';
+    return 2;
+  }
+  try {
+    return run(args);
+  } catch (const std::exception& error) {
+    std::cerr << name << ": " << error.what() << '\n';
+    return 1;
+  }
 }
 
 }  // namespace hornet

@@ -110,15 +110,7 @@ int run(const std::vector<std::string>& args) {
 }  // namespace hornet
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> args(argv + 1, argv + argc);
-  if (args.size() < 4 || args.size() > 6) {
-    std::cerr << "usage: bench_video PROGRAM VIDEO WORKING_FOLDER MODEL [FRAMES [ROUNDS]]\n";
-    return 2;
-  }
-  try {
-    return hornet::run(args);
-  } catch (const std::exception& error) {
-    std::cerr << "bench_video: " << error.what() << '\n';
-    return 1;
-  }
+  return hornet::run_benchmark(argc, argv, 4,
+                               "bench_video PROGRAM VIDEO WORKING_FOLDER MODEL [FRAMES [ROUNDS]]",
+                               hornet::run);
 }
