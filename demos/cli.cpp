@@ -171,15 +171,6 @@ std::string status_of(int code) {
   return "ok";
 }
 
-std::filesystem::path report_path(const std::filesystem::path& folder,
-                                  const std::filesystem::path& results, bool force) {
-  std::filesystem::path path = folder / "run.json";
-  for (int i = 2; path == results || (!force && std::filesystem::exists(path)); ++i) {
-    path = folder / ("run-" + std::to_string(i) + ".json");
-  }
-  return path;
-}
-
 cv::Size parse_size(const std::string& text, const std::string& option) {
   std::istringstream stream(text);
   int width = 0, height = 0;

@@ -59,9 +59,4 @@ nlohmann::ordered_json arguments_of(const po::variables_map& values);
 // "ok", "partial" or "interrupted".
 std::string status_of(int code);
 
-// run.json in a folder, or run-2.json and so on where another run has left its own; never
-// `results`.
-std::filesystem::path report_path(const std::filesystem::path& folder,
-                                  const std::filesystem::path& results, bool force);
-
 }  // namespace hornet::cli

@@ -144,14 +144,13 @@ DetectorOptions detector_options(const po::variables_map& values) {
   return options;
 }
 
-// Beside the results; empty if they go to stdout.
-fs::path report_path(const DetectJob& job) {
+// Beside the results; nowhere if they go to stdout.
+void write_report_of(const DetectJob& job, const RunReport& report) {
   const bool to_file = !job.json.empty() && job.json != "-";
-  if (!to_file && job.output.empty()) return {};
+  if (!to_file && job.output.empty()) return;
   const bool folder = !to_file && input_kind(job.input) == InputKind::kFolder;
   const fs::path results = to_file ? fs::path(job.json) : job.output;
-  const fs::path beside = folder ? results : results.parent_path();
-  return cli::report_path(beside, results, job.force);
+  write_report(folder ? results : results.parent_path(), report, results, job.force);
 }
 
 int detect(Detector& detector, const DetectJob& job, RunReport& report) {
@@ -189,8 +188,7 @@ int run_detect(int argc, char** argv) {
   report.status = status_of(code);
   report.peak_device_bytes = detector.runtime().peak_device_bytes();
   for (const std::string& warning : report.warnings) std::cerr << "hornet: " << warning << '\n';
-  const fs::path path = report_path(job);
-  if (!path.empty()) write_report(OutputFile(path, job.force), report);
+  write_report_of(job, report);
   return code;
 }
 

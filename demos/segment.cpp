@@ -155,7 +155,7 @@ int run_segment(int argc, char** argv) {
   if (leads) {
     const bool folder = fs::is_directory(job.input);
     const fs::path beside = folder ? job.output : job.output.parent_path();
-    write_report(OutputFile(report_path(beside, job.output, job.force), job.force), report);
+    write_report(beside, report, job.output, job.force);
   }
   return code;
 }

@@ -1,6 +1,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/interrupt.h>
 #include <hornet/pipelines/label_reader.h>
+#include <hornet/pipelines/output_guard.h>
 #include <hornet/pipelines/overlay.h>
 #include <hornet/pipelines/resume_state.h>
 #include <unistd.h>

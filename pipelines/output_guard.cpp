@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <system_error>
@@ -66,6 +67,18 @@ fs::path create_partial(const fs::path& target) {
                                       folder_of(target).string() + "': " + std::strerror(errno));
 }
 
+// Unless something has that name, which some file systems cannot do in one step.
+std::error_code rename_to_free_name(const fs::path& from, const fs::path& to) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+  std::error_code error(errno, std::generic_category());
+  if (error != std::errc::invalid_argument && error != std::errc::function_not_supported) {
+    return error;
+  }
+  if (fs::exists(to, error)) return std::make_error_code(std::errc::file_exists);
+  fs::rename(from, to, error);
+  return error;
+}
+
 }  // namespace
 
 OutputFile::OutputFile(fs::path target, bool force) : target_(std::move(target)), force_(force) {
@@ -95,7 +108,12 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
 void OutputFile::commit() {
   check_target(target_, force_);
   std::error_code error;
-  fs::rename(partial_, target_, error);
+  if (force_) {
+    fs::rename(partial_, target_, error);
+  } else {
+    error = rename_to_free_name(partial_, target_);
+    if (error == std::errc::file_exists) check_target(target_, force_);
+  }
   if (error) fail(error.message());
   partial_.clear();
 }

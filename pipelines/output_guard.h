@@ -7,8 +7,9 @@
 // The constructor creates the empty partial file, which proves that the folder exists and is
 // writable. Its name keeps the extension, for writers that look at it, and has the process's id,
 // so that two runs do not meet. A target that exists is refused without `force`, at the start and
-// again at the commit. A file that was not committed is removed by the destructor, unless keep()
-// was called; a process that is killed leaves the partial file and never touches the target.
+// again at the commit, of two that commit at once the second. A file that was not committed is
+// removed by the destructor, unless keep() was called; a process that is killed leaves the partial
+// file and never touches the target.
 //
 // Errors: hornet::Error(kOutput) that names the target.
 #pragma once

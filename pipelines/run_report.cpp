@@ -1,3 +1,5 @@
+#include <hornet/backbone/error.h>
+#include <hornet/pipelines/output_guard.h>
 #include <hornet/pipelines/run_report.h>
 #include <sys/resource.h>
 
@@ -71,10 +73,24 @@ ordered_json to_json(const RunReport& report) {
           {"warnings", ordered_json(report.warnings)}};
 }
 
-void write_report(OutputFile file, const RunReport& report) {
+void write_report(const std::filesystem::path& folder, const RunReport& report,
+                  const std::filesystem::path& results, bool force) {
   const std::string text =
-      to_json(report).dump(2, ' ', false, ordered_json::error_handler_t::replace);
-  write_text(std::move(file), text + "\n");
+      to_json(report).dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  const auto taken = [&](const std::filesystem::path& path) {
+    return path == results || (!force && std::filesystem::exists(path));
+  };
+  std::filesystem::path path = folder / "run.json";
+  for (int i = 2;; ++i) {
+    if (!taken(path)) {
+      try {
+        return write_text(OutputFile(path, force), text);
+      } catch (const Error&) {
+        if (!taken(path)) throw;  // another run was faster
+      }
+    }
+    path = folder / ("run-" + std::to_string(i) + ".json");
+  }
 }
 
 }  // namespace hornet

@@ -11,10 +11,9 @@
 // always there. What does not apply or is not known is null, never 0.
 #pragma once
 
-#include <hornet/pipelines/output_guard.h>
-
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -69,7 +68,9 @@ std::optional<int64_t> peak_host_bytes();
 
 nlohmann::ordered_json to_json(const RunReport& report);
 
-// Writes the report under the file's name.
-void write_report(OutputFile file, const RunReport& report);
+// Writes run.json into a folder, or run-2.json and so on where another run has left its own or is
+// just leaving it; never `results`, a file of the run. With `force`, run.json in any case.
+void write_report(const std::filesystem::path& folder, const RunReport& report,
+                  const std::filesystem::path& results = {}, bool force = false);
 
 }  // namespace hornet

@@ -2,6 +2,10 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/output_guard.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "temporary_folder.h"
 
 namespace hornet {
@@ -45,6 +49,26 @@ TEST_F(OutputGuard, KeepLeavesThePartialFile) {
   { OutputFile(path("out.jsonl")).keep(); }
   EXPECT_EQ(files_in_folder(), 1u);
   EXPECT_FALSE(fs::exists(path("out.jsonl")));
+}
+
+TEST_F(OutputGuard, OfSeveralThatCommitAtOnceOneDoes) {
+  constexpr int kWriters = 16;
+  std::atomic<int> committed{0}, refused{0};
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&] {
+      try {
+        OutputFile(path("out.json")).commit();
+        ++committed;
+      } catch (const Error& error) {
+        refused += std::string(error.what()).find("exists; pass --force") != std::string::npos;
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(committed, 1);
+  EXPECT_EQ(refused, kWriters - 1);
+  EXPECT_EQ(files_in_folder(), 1u);
 }
 
 TEST_F(OutputGuard, ExistingFilesNeedForce) {

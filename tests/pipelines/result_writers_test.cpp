@@ -5,7 +5,9 @@
 #include <hornet/pipelines/run_report.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
+#include <thread>
 
 #include "temporary_folder.h"
 
@@ -155,7 +157,7 @@ TEST_F(ResultWriters, AReportHoldsWhatIsKnown) {
   report.device = "cpu";
   report.stages = {{"decode", 10.0, 4}, {"encode", 0.0, 0}};
   report.images = {"a.jpg", "b\xff.jpg"};
-  write_report(OutputFile(path("run.json")), report);
+  write_report(path(""), report);
   const json written = json::parse(read_file(path("run.json")));
   EXPECT_EQ(written.at("arguments").at("score_thr"), 0.3);
   EXPECT_EQ(written.at("versions").at("hornet"), "0.1.0");
@@ -163,6 +165,36 @@ TEST_F(ResultWriters, AReportHoldsWhatIsKnown) {
   EXPECT_TRUE(written.at("stages").at("encode").at("mean_ms").is_null());
   EXPECT_EQ(written.at("images").at(0), (json{{"id", 1}, {"file_name", "a.jpg"}}));
   EXPECT_EQ(written.at("images").at(1).at("id"), 2);
+}
+
+TEST_F(ResultWriters, ReportsOfRunsThatEndAtOnceAreAllKept) {
+  constexpr int kRuns = 16;
+  std::vector<std::thread> runs;
+  for (int i = 0; i < kRuns; ++i) {
+    runs.emplace_back([&, i] {
+      RunReport report;
+      report.command = "run " + std::to_string(i);
+      write_report(path(""), report);
+    });
+  }
+  for (std::thread& run : runs) run.join();
+  std::set<std::string> found;
+  for (int i = 1; i <= kRuns; ++i) {
+    const std::string name = i == 1 ? "run.json" : "run-" + std::to_string(i) + ".json";
+    found.insert(json::parse(read_file(path(name))).at("command"));
+  }
+  EXPECT_EQ(found.size(), kRuns);
+}
+
+TEST_F(ResultWriters, AReportIsNeverTheResults) {
+  RunReport report;
+  write_file(path("run.json"), "results");
+  write_report(path(""), report, path("run.json"), /*force=*/true);
+  EXPECT_EQ(read_file(path("run.json")), "results");
+  EXPECT_EQ(json::parse(read_file(path("run-2.json"))).at("schema_version"), 1);
+  write_report(path(""), report, path("other.json"), /*force=*/true);
+  EXPECT_EQ(json::parse(read_file(path("run.json"))).at("schema_version"), 1);
+  EXPECT_THROW(write_report(path("missing"), report), Error);
 }
 
 }  // namespace
