@@ -2,6 +2,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/gnconv.h>
 #include <hornet/backbone/ops/gnconv.h>
+#include <hornet/backbone/plan/prepared_gnconv.h>
 
 #include <numeric>
 
@@ -55,7 +56,14 @@ void GnConvImpl::pretty_print(std::ostream& stream) const {
          << ")";
 }
 
+void GnConvImpl::prepare() { prepared_ = std::make_shared<plan::PreparedGnConv>(); }
+
+int64_t GnConvImpl::prepared_bytes() const { return prepared_ ? prepared_->bytes() : 0; }
+
 torch::Tensor GnConvImpl::forward(const torch::Tensor& x) {
+  if (prepared_) {
+    if (const auto y = prepared_->forward(*this, x)) return *y;
+  }
   const int64_t first = widths_.front();
   const torch::Tensor projected = proj_in->forward(x);
   const torch::Tensor q = dwconv.forward(projected.narrow(1, first, projected.size(1) - first));

@@ -15,14 +15,20 @@
 #pragma once
 
 #include <hornet/backbone/global_local_filter.h>
+#include <hornet/backbone/inference.h>
 #include <torch/nn/modules/container/any.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 namespace hornet {
+
+namespace plan {
+class PreparedGnConv;
+}
 
 // Makes the depthwise mixer for a number of channels: any module with Tensor forward(Tensor).
 using MixerFactory = std::function<torch::nn::AnyModule(int64_t channels)>;
@@ -40,13 +46,17 @@ struct GnConvOptions {
 // The widths of q_0 ... q_(n-1): {C >> (n-1), ..., C >> 1, C}. Error(kUsage) if C is not divisible.
 std::vector<int64_t> gnconv_widths(int64_t channels, int64_t order);
 
-class GnConvImpl : public torch::nn::Module {
+class GnConvImpl : public torch::nn::Module, public Preparable {
  public:
   explicit GnConvImpl(const GnConvOptions& options);
   void pretty_print(std::ostream& stream) const override;
 
   // [N,in_channels,H,W] -> [N,channels,H,W].
   torch::Tensor forward(const torch::Tensor& x);
+
+  // Of no use with a mixer of your own, which is run as it is.
+  void prepare() override;
+  int64_t prepared_bytes() const override;
 
   GnConvOptions options;
   torch::nn::Conv2d proj_in{nullptr}, proj_out{nullptr};
@@ -55,6 +65,7 @@ class GnConvImpl : public torch::nn::Module {
 
  private:
   std::vector<int64_t> widths_;
+  std::shared_ptr<plan::PreparedGnConv> prepared_;
 };
 TORCH_MODULE(GnConv);
 

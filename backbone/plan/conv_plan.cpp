@@ -70,12 +70,12 @@ at::Tensor ConvPlan::forward(const at::Tensor& x) const {
 }
 
 void ConvPlan::multiply(const at::Tensor& x, at::Tensor& out) const {
-  constexpr int64_t kMost = 192;
   const float* from = x.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  const int64_t part = kernels_.packed > 1 ? kMost * operand_floats(kernels_, inputs_) : 0;
+  const int64_t part = kernels_.packed > 1 ? kChunkRows * operand_floats(kernels_, inputs_) : 0;
   float* scratch = borrow_scratch(part * at::get_num_threads());
-  in_chunks(x.size(0) * x.size(2) * x.size(3), kMost, [&](int64_t first, int64_t rows, int64_t i) {
+  const int64_t pixels = x.size(0) * x.size(2) * x.size(3);
+  in_chunks(pixels, kChunkRows, [&](int64_t first, int64_t rows, int64_t i) {
     Product product;
     product.in =
         as_operands(kernels_, {from + first * inputs_, inputs_}, rows, inputs_, scratch + i * part);
@@ -125,7 +125,7 @@ void ConvPlan::convolve(const at::Tensor& x, at::Tensor& out) const {
 
 int64_t ConvPlan::bytes() const {
   int64_t floats = bias_.size();
-  for (const PackedMatrix& matrix : matrices_) floats += matrix.panels.size() + matrix.bias.size();
+  for (const PackedMatrix& matrix : matrices_) floats += floats_of(matrix);
   return floats * static_cast<int64_t>(sizeof(float));
 }
 

@@ -1,4 +1,4 @@
-#include <hornet/backbone/plan/fold.h>
+#include <hornet/backbone/plan/carver.h>
 #include <hornet/backbone/plan/hornet_plan.h>
 #include <hornet/backbone/plan/pack.h>
 #include <hornet/backbone/plan/parallel.h>
@@ -11,9 +11,6 @@ namespace hornet::plan {
 namespace {
 
 constexpr int64_t kBytesPerFloat = sizeof(float);
-
-// Rows of a chunk at most: what it needs of the maps stays in a core's cache.
-constexpr int64_t kChunkRows = 192;
 
 bool is_conv(torch::nn::Module& module, int64_t kernel, at::DeviceType device) {
   auto* conv = module.as<torch::nn::Conv2d>();
@@ -193,8 +190,9 @@ void HorNetPlan::enter(Run& run, const Stage& stage) const {
 void HorNetPlan::run_blocks(Run& run, Stage& stage) {
   for (size_t j = 0; j < stage.blocks.size(); ++j) {
     const BlockPlan& block = stage.blocks[j];
-    in_parallel(block.mixing_tasks(run.images.size(0)), [&](int64_t task, int64_t worker) {
-      block.mix(run.maps, task, run.scratch_of(worker));
+    const GnConvPlan& gnconv = block.gnconv();
+    in_parallel(gnconv.mixing_tasks(run.images.size(0)), [&](int64_t task, int64_t worker) {
+      gnconv.mix(run.maps.gnconv, task, run.scratch_of(worker));
     });
     const BlockPlan* next = j + 1 < stage.blocks.size() ? &stage.blocks[j + 1] : nullptr;
     in_chunks(run.rows(), kChunkRows, [&](int64_t first, int64_t rows, int64_t worker) {
@@ -235,21 +233,6 @@ int64_t HorNetPlan::last_stage() const {
 
 namespace {
 
-// Parts of one buffer, each with slack behind it.
-class Carver {
- public:
-  int64_t add(int64_t floats) {
-    constexpr int64_t kLine = 16;
-    const int64_t begin = size_;
-    size_ += (floats + 2 * kLine - 1) / kLine * kLine;
-    return begin;
-  }
-  int64_t size() const { return size_; }
-
- private:
-  int64_t size_ = 0;
-};
-
 MapSize stage_size(const at::Tensor& images, int64_t stage) {
   const int64_t stem = 4, steps = int64_t{1} << stage;
   return {images.size(2) / stem / steps, images.size(3) / stem / steps};
@@ -270,10 +253,11 @@ void HorNetPlan::reserve(Run& run) {
     stream[i % 2] = std::max(stream[i % 2], rows * stage.channels);
     scratch = std::max(scratch, chunk * stage.entry.depth);
     for (BlockPlan& block : stage.blocks) {
-      block.prepare_mixing(size);
-      p = std::max(p, rows * block.first_width());
-      q = std::max(q, rows * block.mixed_width());
-      scratch = std::max({scratch, block.row_scratch(chunk), block.mixing_scratch()});
+      GnConvPlan& gnconv = block.gnconv();
+      gnconv.prepare_mixing(size);
+      p = std::max(p, rows * gnconv.first_width());
+      q = std::max(q, rows * gnconv.mixed_width());
+      scratch = std::max({scratch, block.row_scratch(chunk), gnconv.mixing_scratch()});
     }
   }
   Carver carver;
@@ -291,9 +275,9 @@ void HorNetPlan::reserve(Run& run) {
   float* base = workspace_.data();
   run.x.data = base + streams[1];
   run.before.data = base + streams[0];
-  run.maps.p.data = base + p_at;
-  run.maps.q.data = base + q_at;
-  run.maps.mixed.data = base + mixed_at;
+  run.maps.gnconv.p.data = base + p_at;
+  run.maps.gnconv.q.data = base + q_at;
+  run.maps.gnconv.mixed.data = base + mixed_at;
   run.scratch = base + scratch_at;
 }
 
@@ -311,9 +295,9 @@ Features HorNetPlan::forward(const at::Tensor& images) {
     run.size = stage_size(images, i);
     run.maps.x = run.x;
     if (!stage.blocks.empty()) {
-      const BlockPlan& block = stage.blocks.front();
-      run.maps.p.stride = block.first_width();
-      run.maps.q.stride = run.maps.mixed.stride = block.mixed_width();
+      const GnConvPlan& gnconv = stage.blocks.front().gnconv();
+      run.maps.gnconv.p.stride = gnconv.first_width();
+      run.maps.gnconv.q.stride = run.maps.gnconv.mixed.stride = gnconv.mixed_width();
     }
     enter(run, stage);
     run_blocks(run, stage);
@@ -326,7 +310,7 @@ int64_t HorNetPlan::bytes() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   int64_t total = workspace_.size() * kBytesPerFloat;
   for (const auto& stage : stages_) {
-    total += (stage->entry.panels.size() + stage->entry.bias.size()) * kBytesPerFloat;
+    total += floats_of(stage->entry) * kBytesPerFloat;
     for (const BlockPlan& block : stage->blocks) total += block.bytes();
   }
   return total;

@@ -2,7 +2,7 @@
 // them is folded in float64.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <hornet/backbone/plan/fold.h>
 #include <hornet/backbone/plan/kernels.h>
 
 namespace hornet::plan {
@@ -12,6 +12,13 @@ inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1)
 // weight [outputs, inputs] (any floating type, any strides), bias [outputs] or undefined. As the
 // operands of `kernels`: bf16 are rounded.
 PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);
+inline PackedMatrix pack_matrix(const Kernels& kernels, const Linear& layer) {
+  return pack_matrix(kernels, layer.weight, layer.bias);
+}
+
+inline int64_t floats_of(const PackedMatrix& matrix) {
+  return matrix.panels.size() + matrix.bias.size();
+}
 
 // weight [C,1,k,k], bias [C] or undefined.
 Depthwise pack_depthwise(const Kernels& kernels, const at::Tensor& weight, const at::Tensor& bias);

@@ -9,6 +9,10 @@
 
 namespace hornet::plan {
 
+// Rows of a map that a thread carries through several products, at most: what it needs of the maps
+// stays in a core's cache.
+constexpr int64_t kChunkRows = 192;
+
 // task(i, worker) for all i < count, whichever worker is free; 0 <= worker < threads.
 template <typename Task>
 void in_parallel(int64_t count, const Task& task) {

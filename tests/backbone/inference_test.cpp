@@ -132,6 +132,69 @@ TEST_P(InferenceLevel, MultipliesInBf16) {
   }
 }
 
+GnConv random_gnconv(const GnConvOptions& options) {
+  GnConv conv(options);
+  testing::randomise(*conv);
+  conv->eval();
+  prepare_for_inference(*conv);
+  return conv;
+}
+
+// By themselves, as those of a HorFPN are; widths that are and are not whole vectors.
+TEST_P(InferenceLevel, GivesWhatSingleGnConvsGive) {
+  torch::manual_seed(12);
+  const Level level(cpu_level_name(GetParam()));
+  for (const int64_t order : {1, 2, 3}) {
+    for (const int64_t in : {0, 6, 70}) {
+      GnConvOptions options = GnConvOptions(24).in_channels(in).order(order).scale(0.5);
+      for (const bool filter : {false, true}) {
+        if (filter) options.global_filter(FilterSize{6, 4});
+        GnConv conv = random_gnconv(options);
+        for (const auto& size : std::vector<std::vector<int64_t>>{{2, 13, 21}, {1, 1, 5}}) {
+          const Tensor x = torch::randn({size[0], in == 0 ? 24 : in, size[1], size[2]});
+          Features expected;
+          {
+            const torch::NoGradGuard no_grad;
+            expected = {conv->forward(x)};
+          }
+          EXPECT_EQ(prepared_bytes(*conv) > 0, size[1] == 1);
+          const torch::InferenceMode inference;
+          expect_same({conv->forward(x)}, expected);
+          EXPECT_GT(prepared_bytes(*conv), 4 * parameter_count(*conv));
+          const Tensor transposed = x.transpose(2, 3).contiguous().transpose(2, 3);
+          expect_same({conv->forward(transposed)}, expected);
+          const Autocast autocast(torch::kBFloat16);
+          const Tensor rounded = conv->forward(x);
+          EXPECT_EQ(rounded.scalar_type(), torch::kFloat32);
+          const Tensor error = (rounded - expected[0]).norm() / expected[0].norm();
+          EXPECT_GT(error.item<double>(), 1e-4);
+          EXPECT_LT(error.item<double>(), 1e-2);
+        }
+      }
+    }
+  }
+}
+
+TEST(Inference, NoticesASingleGnConvsChanges) {
+  torch::manual_seed(13);
+  GnConv conv = random_gnconv(GnConvOptions(16).order(3));
+  const Tensor x = torch::randn({1, 16, 9, 7}), empty = torch::randn({0, 16, 9, 7});
+  const auto prepared = [&] {
+    const torch::InferenceMode inference;
+    return conv->forward(x);
+  };
+  const torch::NoGradGuard no_grad;
+  const Tensor before = prepared();
+  for (auto& item : conv->named_parameters()) {
+    item.value().mul_(1.5);
+    expect_same({prepared()}, {conv->forward(x)});
+  }
+  EXPECT_GT((prepared() - before).abs().max().item<double>(), 1e-2);
+  const torch::InferenceMode inference;
+  EXPECT_EQ(conv->forward(empty).sizes(), empty.sizes());
+  EXPECT_THROW(conv->forward(torch::randn({1, 8, 9, 7})), c10::Error);
+}
+
 TEST_P(InferenceLevel, TransformsAnySizeOfMap) {
   torch::manual_seed(2);
   const plan::Kernels& kernels = plan::kernels(GetParam());

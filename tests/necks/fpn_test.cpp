@@ -176,6 +176,25 @@ TEST(HorFpn, FusesWithAGlobalFilter) {
   }
 }
 
+TEST(HorFpn, IsTheSameWhenPrepared) {
+  for (const FusionConv kind : {FusionConv::kGnConv7x7, FusionConv::kGnConvGlobalFilter}) {
+    Fpn fpn = random_fpn(horfpn(kind));
+    const Features inputs = random_inputs();
+    Features expected;
+    {
+      const torch::NoGradGuard no_grad;
+      expected = fpn->forward(inputs);
+    }
+    prepare_for_inference(*fpn);
+    const torch::InferenceMode inference;
+    expect_close(fpn->forward(inputs), expected, 5e-5);
+    const auto modules = fpn->named_modules();
+    for (const char* name : {"fpn_convs.0", "fpn_convs.2"}) {
+      EXPECT_GT(prepared_bytes(*modules[name]), 0) << name;
+    }
+  }
+}
+
 TEST(FusionConv, IsFollowedByNormAndReluIfAsked) {
   const torch::NoGradGuard no_grad;
   const Tensor x = torch::randn({2, 6, 5, 7});
