@@ -104,10 +104,12 @@ std::vector<Instance> Detector::operator()(const cv::Mat& bgr) {
 
 std::vector<std::vector<Instance>> Detector::operator()(const std::vector<cv::Mat>& images) {
   std::vector<Preprocessed> inputs;
-  for (const cv::Mat& image : images) {
-    inputs.push_back(preprocess(image, detection_preprocess(model_->conventions, size())));
-  }
+  for (const cv::Mat& image : images) inputs.push_back(preprocess(image));
   return run(inputs);
+}
+
+Preprocessed Detector::preprocess(const cv::Mat& bgr) const {
+  return hornet::preprocess(bgr, detection_preprocess(model_->conventions, size()));
 }
 
 std::vector<std::vector<Instance>> Detector::run(const std::vector<Preprocessed>& inputs) {

@@ -46,7 +46,10 @@ class Detector {
   // The same for several images. Neighbours whose inputs have the same size run as one batch.
   std::vector<std::vector<Instance>> operator()(const std::vector<cv::Mat>& images);
 
-  // The same for inputs that are ready, whatever has made them: see blob.h.
+  // What run() takes, of a BGR image. May be called from another thread at any time.
+  Preprocessed preprocess(const cv::Mat& bgr) const;
+
+  // The objects in inputs that are ready, whatever has made them: see blob.h, too.
   std::vector<std::vector<Instance>> run(const std::vector<Preprocessed>& inputs);
 
   // Leaves out weaker objects from now on.

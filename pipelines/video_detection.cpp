@@ -5,6 +5,11 @@
 namespace hornet {
 namespace {
 
+struct FrameInput {
+  Frame frame;
+  Preprocessed input;  // of the network
+};
+
 struct FrameResult {
   Frame frame;
   std::vector<Instance> instances;
@@ -26,7 +31,7 @@ class VideoRun {
     run_stages(
         decoded_, finished_, [this] { decode(); }, [this] { infer(); },
         [this](FrameResult& result) { write(result); });
-    report_.stages = {decode_time_, infer_time_, write_time_};
+    report_.stages = {decode_time_, preprocess_time_, infer_time_, write_time_};
     return report_;
   }
 
@@ -43,13 +48,19 @@ class VideoRun {
         return;
       }
       ++report_.frames_in;
-      if (!decoded_.push(std::move(*frame))) return;
+      if (!decoded_.push(preprocess(std::move(*frame)))) return;
     }
   }
 
+  FrameInput preprocess(Frame frame) {
+    const StageTimer timer(preprocess_time_, 1);
+    Preprocessed input = detector_.preprocess(frame.bgr);
+    return {std::move(frame), std::move(input)};
+  }
+
   void infer() {
-    std::vector<Frame> batch;
-    while (std::optional<Frame> frame = decoded_.pop()) {
+    std::vector<FrameInput> batch;
+    while (std::optional<FrameInput> frame = decoded_.pop()) {
       batch.push_back(std::move(*frame));
       if (batch.size() == batch_size_ && !infer_batch(batch)) return;
     }
@@ -57,16 +68,16 @@ class VideoRun {
   }
 
   // False if nobody takes results any more.
-  bool infer_batch(std::vector<Frame>& batch) {
-    std::vector<cv::Mat> images;
-    for (const Frame& frame : batch) images.push_back(frame.bgr);
+  bool infer_batch(std::vector<FrameInput>& batch) {
+    std::vector<Preprocessed> inputs;
+    for (FrameInput& frame : batch) inputs.push_back(std::move(frame.input));
     std::vector<std::vector<Instance>> found;
     {
       const StageTimer timer(infer_time_, static_cast<int64_t>(batch.size()));
-      found = detector_(images);
+      found = detector_.run(inputs);
     }
     for (size_t i = 0; i < batch.size(); ++i) {
-      if (!finished_.push({std::move(batch[i]), std::move(found[i])})) return false;
+      if (!finished_.push({std::move(batch[i].frame), std::move(found[i])})) return false;
     }
     batch.clear();
     return true;
@@ -89,9 +100,10 @@ class VideoRun {
   const VideoOutputs& outputs_;
   Progress& progress_;
   const size_t batch_size_;
-  BoundedQueue<Frame> decoded_;
+  BoundedQueue<FrameInput> decoded_;
   BoundedQueue<FrameResult> finished_;
-  StageTime decode_time_{"decode"}, infer_time_{"infer"}, write_time_{"draw_encode"};
+  StageTime decode_time_{"decode"}, preprocess_time_{"preprocess"}, infer_time_{"infer"},
+      write_time_{"draw_encode"};
   VideoReport report_;
 };
 

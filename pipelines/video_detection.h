@@ -1,6 +1,7 @@
-// Detection on a whole video: decoding, inference, and drawing with encoding run at the same time,
-// each in its own thread, connected by short queues, so that the slowest of them sets the pace and
-// memory does not grow with the video. Frames come out in the order in which they went in.
+// Detection on a whole video: decoding with preprocessing, inference, and drawing with encoding run
+// at the same time, each in its own thread, connected by short queues, so that the slowest of them
+// sets the pace and memory does not grow with the video. Frames come out in the order in which they
+// went in.
 //
 //   VideoReport report = detect_video(detector, source, {&sink, &json}, /*batch_size=*/1,
 //   progress);
@@ -30,7 +31,7 @@ struct VideoReport {
   int64_t frames_in = 0;   // decoded
   int64_t frames_out = 0;  // drawn or written
   int64_t objects = 0;
-  std::vector<StageTime> stages;  // decode, infer, draw and encode
+  std::vector<StageTime> stages;  // decode, preprocess, infer, draw and encode
 };
 
 VideoReport detect_video(Detector& detector, VideoSource& source, const VideoOutputs& outputs,

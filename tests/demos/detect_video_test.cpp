@@ -76,7 +76,7 @@ TEST_F(ProgramDetectsInVideo, AndWritesAVideoWithJsonLinesAndAReport) {
   EXPECT_EQ(report["counts"]["frames_out"], 12);
   EXPECT_EQ(report["counts"]["objects"], objects.size());
   EXPECT_EQ(report["arguments"]["score-thr"], kThreshold);
-  for (const char* stage : {"decode", "infer", "draw_encode"}) {
+  for (const char* stage : {"decode", "preprocess", "infer", "draw_encode"}) {
     EXPECT_EQ(report["stages"][stage]["count"], 12) << stage;
   }
   EXPECT_GT(report["peak_memory"]["host_bytes"].get<double>(), 1e6);
