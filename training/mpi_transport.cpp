@@ -2,7 +2,10 @@
 #include <hornet/training/internal/transport.h>
 #include <mpi.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <limits>
 
 namespace hornet {
@@ -68,19 +71,32 @@ class MpiTransport : public Transport {
   void abort(int code) noexcept override { MPI_Abort(MPI_COMM_WORLD, code); }
 };
 
+// Whether Slurm has counted the processes, and nobody has told MPI how they find each other. Open
+// MPI would end the process in its initialisation, with a page about how Slurm is built.
+bool is_left_alone_by_slurm() {
+  const char* const known[] = {"PMIX_NAMESPACE", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
+  return std::getenv("SLURM_STEP_ID") != nullptr &&
+         std::none_of(std::begin(known), std::end(known),
+                      [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+[[noreturn]] void refuse(const ProcessGroup& group, const std::string& found) {
+  throw Error(ErrorCode::kUsage, "started as process " + std::to_string(group.rank) + " of " +
+                                     std::to_string(group.size) + ", but MPI knows of " + found +
+                                     ": on CPUs training is started by mpirun, of the MPI that "
+                                     "this program was built with, or by srun --mpi=pmix");
+}
+
 }  // namespace
 
 std::shared_ptr<Transport> make_mpi_transport(const ProcessGroup& group) {
+  if (is_left_alone_by_slurm()) refuse(group, "none");
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   if (size_of_world() != group.size) {
     const std::string found = std::to_string(size_of_world());
     MPI_Finalize();
-    throw Error(ErrorCode::kUsage,
-                "started as process " + std::to_string(group.rank) + " of " +
-                    std::to_string(group.size) + ", but MPI knows of " + found +
-                    ": on CPUs training is started by mpirun, of the MPI that this program was "
-                    "built with, or by srun --mpi=pmix");
+    refuse(group, found);
   }
   return std::make_shared<MpiTransport>();
 }

@@ -201,7 +201,8 @@ void Trainer::log_step(const StepReport& report, Progress& progress) {
   const auto means = means_of(unlogged_);
   const std::vector<std::pair<std::string, double>> losses(means.begin(), means.end() - 2);
   progress.describe(loss_text(losses) + "  rate " + short_text(report.rate) + last_metric_);
-  if (state_.iteration % options_.log_every != 0) return;
+  const bool is_last = state_.iteration == options_.schedule.iterations;
+  if (state_.iteration % options_.log_every != 0 && !is_last) return;
   log_.add_losses(state_.iteration, means);
   unlogged_.clear();
 }

@@ -44,7 +44,8 @@ struct TrainerOptions {
   double ema = 0.998;    // 0: no averaged weights
   RuntimeOptions runtime;
   int64_t validate_every = 1000;  // iterations; at the end in any case
-  int64_t log_every = 20;         // iterations that a row of losses.csv is the mean of
+  int64_t log_every = 20;         // iterations that a row of losses.csv is the mean of; the last
+                                  // of a run may have fewer
   double save_every = 300;        // seconds
   bool export_half = true;
   ProgressMode progress = ProgressMode::kAuto;

@@ -66,8 +66,11 @@ TEST_F(ProgramTrains, AModelThatSegmentRuns) {
   expect_clean(outcome);
   EXPECT_NE(outcome.err.find("train iteration 3: mIoU"), std::string::npos) << outcome.err;
   EXPECT_EQ(names_in(path("run")),
-            (std::vector<std::string>{"best.safetensors", "curves.png", "metrics.csv",
+            (std::vector<std::string>{"best.safetensors", "curves.png", "losses.csv", "metrics.csv",
                                       "model.safetensors", "state.safetensors"}));
+  const auto losses = lines_of(read_file(path("run/losses.csv")));
+  ASSERT_EQ(losses.size(), 2u);
+  EXPECT_EQ(losses[1].substr(0, 2), "3,");
   const std::string model = path("run/best.safetensors");
   const Outcome info = run_hornet({"info", "--weights", model, "--json"});
   expect_clean(info);
@@ -172,12 +175,16 @@ TEST_F(ProgramTrains, ADetectorThatDetectRuns) {
 }
 
 TEST_F(ProgramTrains, RefusesToBeOneOfSeveralThatMpiDoesNotKnow) {
-  Program program(line("run"), {"RANK=1", "WORLD_SIZE=2"});
-  const Outcome outcome = program.wait();
-  EXPECT_EQ(outcome.code, 2) << outcome.err;
-  EXPECT_NE(outcome.err.find("hornet: started as process 1 of 2"), std::string::npos)
-      << outcome.err;
-  EXPECT_FALSE(std::filesystem::exists(path("run")));
+  const Environment torchrun = {"RANK=1", "WORLD_SIZE=2"};
+  const Environment srun = {"SLURM_STEP_ID=0", "SLURM_PROCID=1", "SLURM_NTASKS=2"};
+  for (const Environment& environment : {torchrun, srun}) {
+    const Outcome outcome = Program(line("run"), environment).wait();
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find("hornet: started as process 1 of 2"), std::string::npos)
+        << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(path("run")));
+  }
+  expect_error(Program(line("run"), srun).wait(), 2, {"process 1 of 2", "srun --mpi=pmix"});
 }
 
 TEST_F(ProgramTrains, RefusesInOneLine) {
