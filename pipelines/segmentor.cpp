@@ -31,12 +31,12 @@ std::vector<cv::Vec3b> colors_of(const weights::Metadata& meta, int64_t classes)
 }
 
 SegmentorOptions with_defaults(SegmentorOptions options, const weights::Metadata& meta) {
-  const bool asked = options.whole || options.size || options.tile || options.stride ||
-                     options.blend != Blend::kMean;
+  const bool asked =
+      options.whole || options.tile || options.stride || options.blend != Blend::kMean;
   if (asked) return options;
   const SegmentDefaults defaults = segment_defaults(meta);
   options.whole = defaults.whole;
-  options.size = defaults.size;
+  if (!options.size) options.size = defaults.size;
   return options;
 }
 

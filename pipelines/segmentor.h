@@ -12,8 +12,8 @@
 // the image into a box first and the logits back; and both. Multi-scale and flip testing (`tta`)
 // averages the probabilities of six scales and their mirror images: of the whole image, as the
 // authors do, if it is taken as a whole, else of each window. A checkpoint may say how it wants to
-// be used (model_defaults.h): that holds where none of `whole`, `size`, `tile`, `stride` and hann
-// blending is asked for.
+// be used (model_defaults.h): that holds where none of `whole`, `tile`, `stride` and hann blending
+// is asked for; of it, another `size` replaces the size alone.
 //
 // An object belongs to one thread at a time. Errors are hornet::Error: kWeights for a checkpoint of
 // another task, kDevice for no memory, kInput for an image that is too small (32 pixels a side) or,

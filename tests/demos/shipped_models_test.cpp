@@ -53,5 +53,17 @@ TEST(ShippedModels, StreetsAreSegmentedAsAWhole) {
   EXPECT_LT(share(lower, kSky), 0.5);
 }
 
+TEST(ShippedModels, StreetsOfAnotherSizeAreStillSegmentedAsAWhole) {
+  SegmentorOptions options;
+  options.size = cv::Size(320, 240);
+  const Segmentor smaller(shipped("street.safetensors"), {"cpu", "fp32"}, options);
+  EXPECT_EQ(smaller.options().whole, true);
+  EXPECT_EQ(smaller.options().size, cv::Size(320, 240));
+  options.size.reset();
+  options.tile = 256;
+  const Segmentor windows(shipped("street.safetensors"), {"cpu", "fp32"}, options);
+  EXPECT_FALSE(windows.takes_whole_images());
+}
+
 }  // namespace
 }  // namespace hornet
