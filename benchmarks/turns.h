@@ -22,7 +22,7 @@ inline double seconds_of(const std::function<void()>& body) {
 
 inline double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
 // Seconds of the bare network, of the program, and the program's throughput relative to the bare
