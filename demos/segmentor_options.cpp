@@ -9,9 +9,9 @@ void add_segmentor_options(po::options_description& options) {
   auto number = [](const char* name) { return po::value<int>()->value_name(name); };
   options.add_options()("mode", text("MODE"),
                         "slide: in windows; whole: the image at once, in memory; by default, and "
-                        "without --tile, --stride and --blend hann, what the checkpoint says, or "
-                        "slide")("tile", number("N"),
-                                 "window size; by default what the model was trained with")(
+                        "without --tile, --stride and --blend hann, what the checkpoint says, "
+                        "otherwise slide")(
+      "tile", number("N"), "window size; by default what the model was trained with")(
       "stride", number("N"), "window step; by default the model's, or 2/3 of another --tile")(
       "blend", text("HOW")->default_value("mean"),
       "mean of overlapping windows, or hann: weighted so that no seam shows")(

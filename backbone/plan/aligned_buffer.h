@@ -20,6 +20,13 @@ class AlignedBuffer {
     if (!data_) throw std::bad_alloc();
   }
 
+  // At least so many, what was in it is lost if it grows; never two buffers at a time.
+  void grow(int64_t floats) {
+    if (size_ >= floats) return;
+    *this = {};
+    *this = AlignedBuffer(floats);
+  }
+
   float* data() { return data_.get(); }
   const float* data() const { return data_.get(); }
   int64_t size() const { return size_; }

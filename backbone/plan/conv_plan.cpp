@@ -22,10 +22,7 @@ at::Tensor winograd_weights(const at::Tensor& weight) {
 
 float* borrow_scratch(int64_t floats) {
   thread_local AlignedBuffer buffer;
-  if (buffer.size() < floats) {
-    buffer = {};
-    buffer = AlignedBuffer(floats);
-  }
+  buffer.grow(floats);
   return buffer.data();
 }
 

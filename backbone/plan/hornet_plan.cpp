@@ -268,10 +268,7 @@ void HorNetPlan::reserve(Run& run) {
   worker.add(scratch);
   run.scratch_size = worker.size();
   const int64_t total = scratch_at + run.scratch_size * at::get_num_threads();
-  if (workspace_.size() < total) {
-    workspace_ = {};
-    workspace_ = AlignedBuffer(total);
-  }
+  workspace_.grow(total);
   float* base = workspace_.data();
   run.x.data = base + streams[1];
   run.before.data = base + streams[0];

@@ -49,10 +49,7 @@ class LoneGnConv {
     const int64_t q = carver.add(rows * plan_.mixed_width());
     const int64_t mixed = carver.add(rows * plan_.mixed_width());
     const int64_t scratch = carver.add(worker.size() * at::get_num_threads());
-    if (workspace_.size() < carver.size()) {
-      workspace_ = {};
-      workspace_ = AlignedBuffer(carver.size());
-    }
+    workspace_.grow(carver.size());
     float* const base = workspace_.data();
     const auto scratch_of = [&](int64_t i) { return base + scratch + i * worker.size(); };
     const GnConvMaps maps = {{base + p, plan_.first_width()},

@@ -32,6 +32,8 @@ TEST(ShippedModels, StreetsAreSegmentedAsAWhole) {
   expect_card_and_size("street");
   Segmentor segment(shipped("street.safetensors"), {"cpu", "fp32"});
   EXPECT_TRUE(segment.takes_whole_images());
+  EXPECT_EQ(segment.options().whole, true);
+  EXPECT_EQ(segment.options().size, cv::Size(768, 576));
   EXPECT_EQ(segment.ignore_label(), 11);
   EXPECT_EQ(segment.palette().names,
             (std::vector<std::string>{"sky", "building", "pole", "road", "pavement", "tree", "sign",
