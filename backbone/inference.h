@@ -10,8 +10,9 @@
 // too, with autocast and without. Otherwise nothing changes. The first call folds and packs the
 // weights. A weight that changes afterwards is noticed by its version counter, as autograd does it,
 // and prepared anew at the next call; a replaced module needs another call of
-// prepare_for_inference. Weights are then twice in memory, and beside them there is a workspace of
-// the largest input so far; both once more if the model runs in float32 and in bf16.
+// prepare_for_inference. Weights are then twice in memory, and a HorNet has a workspace of the
+// largest input so far; both once more if the model runs in float32 and in bf16. Necks and heads
+// share a workspace of the calling thread.
 #pragma once
 
 #include <torch/nn/module.h>

@@ -7,7 +7,8 @@
 // everything else, are floats.
 //
 // Vector loads may read up to a vector beyond a row's end, never write there: every matrix ends
-// with slack (AlignedBuffer).
+// with slack (AlignedBuffer). Tensors of others do not; to_operands keeps to the rows it is given,
+// and so does multiply to rows of floats.
 #pragma once
 
 #include <hornet/backbone/plan/aligned_buffer.h>

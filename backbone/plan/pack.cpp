@@ -25,23 +25,16 @@ AlignedBuffer padded(const at::Tensor& values, int64_t size) {
   return buffer;
 }
 
-// weight [outputs of a panel, inputs] -> [inputs, panel].
-void fill_panel(const at::Tensor& weight, int64_t panel, float* to) {
-  const float* value = weight.const_data_ptr<float>();
-  for (int64_t j = 0; j < weight.size(0); ++j) {
-    for (int64_t k = 0; k < weight.size(1); ++k) to[k * panel + j] = *value++;
-  }
-}
-
-// -> [inputs / 2, panel, 2] of bf16.
-void fill_panel_with_pairs(const at::Tensor& weight, int64_t panel, float* to) {
-  const float* value = weight.const_data_ptr<float>();
-  auto* halves = reinterpret_cast<unsigned char*>(to);
+// weight [outputs of a panel, inputs] -> [inputs / group, panel, group] of `Value`.
+template <typename Value>
+void fill_panel(const at::Tensor& weight, int64_t panel, int64_t group, float* to) {
+  const float* source = weight.const_data_ptr<float>();
+  auto* bytes = reinterpret_cast<unsigned char*>(to);
   for (int64_t j = 0; j < weight.size(0); ++j) {
     for (int64_t k = 0; k < weight.size(1); ++k) {
-      const auto half = c10::BFloat16(*value++);
-      const int64_t at = (k / 2 * panel + j) * 2 + k % 2;
-      std::memcpy(halves + at * 2, &half.x, sizeof(half.x));
+      const auto value = static_cast<Value>(*source++);
+      const int64_t index = (k / group * panel + j) * group + k % group;
+      std::memcpy(bytes + index * sizeof(Value), &value, sizeof(Value));
     }
   }
 }
@@ -60,9 +53,9 @@ PackedMatrix pack_matrix(const Kernels& kernels, const at::Tensor& weight, const
     float* to = matrix.panels.data() + j * matrix.depth;
     const at::Tensor part = floats(weight.slice(0, j, std::min(j + panel, matrix.outputs)));
     if (kernels.packed == 1) {
-      fill_panel(part, panel, to);
+      fill_panel<float>(part, panel, 1, to);
     } else {
-      fill_panel_with_pairs(part, panel, to);
+      fill_panel<c10::BFloat16>(part, panel, kernels.packed, to);
     }
   }
   return matrix;

@@ -31,7 +31,7 @@ class LoneGnConv {
 
   int64_t bytes() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return plan_.bytes() + workspace_.size() * static_cast<int64_t>(sizeof(float));
+    return plan_.bytes();
   }
 
  private:
@@ -49,8 +49,7 @@ class LoneGnConv {
     const int64_t q = carver.add(rows * plan_.mixed_width());
     const int64_t mixed = carver.add(rows * plan_.mixed_width());
     const int64_t scratch = carver.add(worker.size() * at::get_num_threads());
-    workspace_.grow(carver.size());
-    float* const base = workspace_.data();
+    float* const base = borrow_scratch(carver.size());
     const auto scratch_of = [&](int64_t i) { return base + scratch + i * worker.size(); };
     const GnConvMaps maps = {{base + p, plan_.first_width()},
                              {base + q, plan_.mixed_width()},
@@ -74,7 +73,6 @@ class LoneGnConv {
   const Kernels& kernels_;
   GnConvPlan plan_;
   const std::vector<std::shared_ptr<torch::nn::Module>> modules_;  // whose weights are watched
-  AlignedBuffer workspace_;                                        // of the largest input so far
   mutable std::mutex mutex_;
 };
 

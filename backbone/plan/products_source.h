@@ -172,8 +172,7 @@ void gate(ConstRows values, ConstRows gates, int64_t rows, int64_t channels, Row
 void to_operands(ConstRows in, int64_t rows, int64_t channels, Rows out) {
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t c = 0; c < padded(channels); c += kLanes) {
-      const Vec values = c < channels ? load(in.row(i) + c) : Vec{};
-      store_operands(out.row(i), c, values, channels - c);
+      store_operands(out.row(i), c, load_some(in.row(i) + c, channels - c), channels - c);
     }
   }
 }

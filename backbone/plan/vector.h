@@ -26,6 +26,14 @@ inline void store_some(float* p, Vec v, int64_t count) {
   std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
 }
 
+// The first `count` lanes and zeros, for memory of which no more may be read; without any, zeros.
+inline Vec load_some(const float* p, int64_t count) {
+  if (count >= kLanes) return load(p);
+  Vec v = {};
+  if (count > 0) std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
+  return v;
+}
+
 // Minus zero, not plus: x + 0 is not x for every x, so the compiler would add.
 inline Vec fill(float value) { return value - Vec{}; }
 

@@ -1,7 +1,9 @@
 // Matrix products of every level and precision against float64, and what writes their operands.
 #include <gtest/gtest.h>
 #include <hornet/backbone/plan/pack.h>
-#include <torch/torch.h>
+#include <sys/mman.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <limits>
 
@@ -224,6 +226,53 @@ TEST_P(Products, MakeOperands) {
     const Tensor actual =
         made([&](Rows to) { kernels.normalise(left.rows(), kRows, channels, to); });
     EXPECT_LE((actual - normed).abs().max().item<double>(), reduced() ? 1.0 / 128 : 1e-5);
+  }
+}
+
+// Values whose end is the end of what may be read.
+class LastValues {
+ public:
+  explicit LastValues(const Tensor& values) {
+    EXPECT_LE(values.numel() * int64_t{sizeof(float)}, kPage);
+    memory_ = mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char* const end = static_cast<char*>(memory_) + kPage;
+    EXPECT_EQ(mprotect(end, kPage, PROT_NONE), 0);
+    begin_ = reinterpret_cast<float*>(end) - values.numel();
+    std::copy_n(values.const_data_ptr<float>(), values.numel(), begin_);
+  }
+  ~LastValues() { munmap(memory_, 2 * kPage); }
+  LastValues(const LastValues&) = delete;
+  LastValues& operator=(const LastValues&) = delete;
+  const float* begin() const { return begin_; }
+
+ private:
+  static constexpr int64_t kPage = 65536;  // a multiple of what any processor's pages are
+  void* memory_;
+  float* begin_;
+};
+
+TEST_P(Products, ReadNothingBehindTensorsOfOthers) {
+  torch::manual_seed(5);
+  for (int64_t channels : {1, 7, 32, 45, 70}) {
+    constexpr int64_t kRows = 3, kOutputs = 5;
+    const Tensor x = torch::randn({kRows, channels}), weight = torch::randn({kOutputs, channels});
+    const LastValues values(x);
+    Operands operands(kernels, kRows, channels);
+    Product product;
+    product.in = {values.begin(), channels};
+    if (reduced()) {
+      kernels.to_operands(product.in, kRows, channels, operands.rows());
+      product.in = operands.rows();
+    }
+    const PackedMatrix matrix = pack_matrix(kernels, weight, {});
+    Matrix out(torch::zeros({kRows, kOutputs}));
+    product.rows = kRows;
+    product.matrix = &matrix;
+    product.out = out.rows();
+    product.input_end = channels;
+    product.output_end = kOutputs;
+    kernels.multiply(product);
+    expect_near(out.values(), torch::mm(seen(x), seen(weight).t()), 2e-6);
   }
 }
 
