@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <system_error>
@@ -23,13 +22,13 @@ fs::path folder_of(const fs::path& target) {
 
 void check_target(const fs::path& target, bool force) {
   std::error_code ignored;
-  const fs::file_status status = fs::status(target, ignored);
-  if (!fs::exists(status)) return;
+  if (!fs::exists(fs::symlink_status(target, ignored))) return;
+  const fs::file_status status = fs::status(target, ignored);  // none behind a dangling link
   const std::string name = target.string();
   if (fs::is_directory(status)) {
     throw Error(ErrorCode::kOutput, name + ": is a folder; name a file in it");
   }
-  if (!fs::is_regular_file(status)) {
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
     throw Error(ErrorCode::kOutput, name + ": is not a regular file; name another output");
   }
   if (!force) {
@@ -67,19 +66,43 @@ fs::path create_partial(const fs::path& target) {
                                       folder_of(target).string() + "': " + std::strerror(errno));
 }
 
-// Unless something has that name, which some file systems cannot do in one step.
+// Unless something has that name. A second name is given in one step by all file systems that know
+// of such; by the others (FAT) it is looked for and then taken.
 std::error_code rename_to_free_name(const fs::path& from, const fs::path& to) {
-  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
-  std::error_code error(errno, std::generic_category());
-  if (error != std::errc::invalid_argument && error != std::errc::function_not_supported) {
-    return error;
+  std::error_code error, ignored;
+  fs::create_hard_link(from, to, error);
+  if (!error) {
+    fs::remove(from, ignored);  // the other name is what counts
+  } else if (error != std::errc::file_exists) {
+    if (fs::exists(fs::symlink_status(to, ignored))) {
+      return std::make_error_code(std::errc::file_exists);
+    }
+    fs::rename(from, to, error);
   }
-  if (fs::exists(to, error)) return std::make_error_code(std::errc::file_exists);
-  fs::rename(from, to, error);
   return error;
 }
 
+[[noreturn]] void fail_to_write(const fs::path& target, const std::string& cause) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder_of(target), error);
+  const bool full = !error && space.available < kFullDisk;
+  throw Error(ErrorCode::kOutput, target.string() + ": cannot be written: " + cause +
+                                      (full ? " (the disk is full: free some space)" : ""));
+}
+
 }  // namespace
+
+void publish(const fs::path& finished, const fs::path& target, bool force) {
+  check_target(target, force);
+  std::error_code error;
+  if (force) {
+    fs::rename(finished, target, error);
+  } else {
+    error = rename_to_free_name(finished, target);
+    if (error == std::errc::file_exists) check_target(target, force);
+  }
+  if (error) fail_to_write(target, error.message());
+}
 
 OutputFile::OutputFile(fs::path target, bool force) : target_(std::move(target)), force_(force) {
   check_folder(target_);
@@ -106,15 +129,7 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
 }
 
 void OutputFile::commit() {
-  check_target(target_, force_);
-  std::error_code error;
-  if (force_) {
-    fs::rename(partial_, target_, error);
-  } else {
-    error = rename_to_free_name(partial_, target_);
-    if (error == std::errc::file_exists) check_target(target_, force_);
-  }
-  if (error) fail(error.message());
+  publish(partial_, target_, force_);
   partial_.clear();
 }
 
@@ -129,13 +144,7 @@ void OutputFile::check(const std::ostream& stream) const {
   if (!stream) fail(errno != 0 ? std::strerror(errno) : "the stream has failed");
 }
 
-void OutputFile::fail(const std::string& cause) const {
-  std::error_code error;
-  const fs::space_info space = fs::space(folder_of(target_), error);
-  const bool full = !error && space.available < kFullDisk;
-  throw Error(ErrorCode::kOutput, target_.string() + ": cannot be written: " + cause +
-                                      (full ? " (the disk is full: free some space)" : ""));
-}
+void OutputFile::fail(const std::string& cause) const { fail_to_write(target_, cause); }
 
 void write_text(OutputFile file, const std::string& text) {
   std::ofstream stream(file.partial(), std::ios::binary);

@@ -52,6 +52,11 @@ class OutputFile {
   bool keep_ = false;
 };
 
+// Gives a finished file in the target's folder the target's name, which, without `force`, nothing
+// may have.
+void publish(const std::filesystem::path& finished, const std::filesystem::path& target,
+             bool force);
+
 // Writes `text` to `file` and commits it.
 void write_text(OutputFile file, const std::string& text);
 

@@ -78,7 +78,8 @@ void write_report(const std::filesystem::path& folder, const RunReport& report,
   const std::string text =
       to_json(report).dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   const auto taken = [&](const std::filesystem::path& path) {
-    return path == results || (!force && std::filesystem::exists(path));
+    return path == results ||
+           (!force && std::filesystem::exists(std::filesystem::symlink_status(path)));
   };
   std::filesystem::path path = folder / "run.json";
   for (int i = 2;; ++i) {

@@ -137,14 +137,16 @@ class FileRun {
     if (options_.class_list) {
       write_class_list(class_list_path(options_.labels), segmentor_.palette());
     }
-    if (!planes_path_.empty()) fs::rename(planes_path_, options_.probabilities);
+    if (!planes_path_.empty()) {
+      publish(planes_path_, options_.probabilities, options_.force);
+    }
     if (options_.labels.extension() == ".png") {
       OutputFile png(options_.labels, options_.force);
       convert_to_png(labels_path_, png.partial());
       png.commit();
       fs::remove(labels_path_);
     } else {
-      fs::rename(labels_path_, options_.labels);
+      publish(labels_path_, options_.labels, options_.force);
     }
     state.remove();
   }

@@ -118,6 +118,19 @@ TEST_F(ProgramSegmentsRasters, AKilledRunGoesOnToo) {
   EXPECT_EQ(read_file(path("out.png")), read_file(path("whole.png")));
 }
 
+TEST_F(ProgramSegmentsRasters, AFileThatAppearsMeanwhileIsKept) {
+  write_raster(path("in.tif"), {700, 1100});
+  Program program(line("in.tif", "out.tif"));
+  ASSERT_TRUE(wait_for_rows(program, "out.partial.json"));
+  write_file(path("out.tif"), "somebody else's");
+  expect_error(program.wait(), 7, {"out.tif: exists", "--force"});
+  EXPECT_EQ(read_file(path("out.tif")), "somebody else's");
+  // Nor is the work lost.
+  std::filesystem::remove(path("out.tif"));
+  expect_clean(run_hornet(line("in.tif", "out.tif", {"--resume"})));
+  EXPECT_EQ(read_raster(path("out.tif")).labels.size(), cv::Size(700, 1100));
+}
+
 TEST_F(ProgramSegmentsRasters, MemoryDoesNotGrowWithTheHeight) {
   write_raster(path("low.tif"), {2048, 512});
   write_raster(path("high.tif"), {2048, 4096});

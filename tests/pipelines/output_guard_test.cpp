@@ -51,24 +51,31 @@ TEST_F(OutputGuard, KeepLeavesThePartialFile) {
   EXPECT_FALSE(fs::exists(path("out.jsonl")));
 }
 
+// Each has its partial file before any of them commits.
 TEST_F(OutputGuard, OfSeveralThatCommitAtOnceOneDoes) {
-  constexpr int kWriters = 16;
-  std::atomic<int> committed{0}, refused{0};
-  std::vector<std::thread> writers;
-  for (int i = 0; i < kWriters; ++i) {
-    writers.emplace_back([&] {
-      try {
-        OutputFile(path("out.json")).commit();
-        ++committed;
-      } catch (const Error& error) {
-        refused += std::string(error.what()).find("exists; pass --force") != std::string::npos;
-      }
-    });
+  constexpr int kWriters = 8, kRounds = 50;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<int> ready{0}, committed{0}, refused{0};
+    std::vector<std::thread> writers;
+    for (int i = 0; i < kWriters; ++i) {
+      writers.emplace_back([&] {
+        OutputFile file(path("out.json"));
+        ++ready;
+        while (ready < kWriters) std::this_thread::yield();
+        try {
+          file.commit();
+          ++committed;
+        } catch (const Error& error) {
+          refused += std::string(error.what()).find("exists; pass --force") != std::string::npos;
+        }
+      });
+    }
+    for (std::thread& writer : writers) writer.join();
+    ASSERT_EQ(committed, 1);
+    ASSERT_EQ(refused, kWriters - 1);
+    ASSERT_EQ(files_in_folder(), 1u);
+    fs::remove(path("out.json"));
   }
-  for (std::thread& writer : writers) writer.join();
-  EXPECT_EQ(committed, 1);
-  EXPECT_EQ(refused, kWriters - 1);
-  EXPECT_EQ(files_in_folder(), 1u);
 }
 
 TEST_F(OutputGuard, ExistingFilesNeedForce) {
@@ -87,6 +94,28 @@ TEST_F(OutputGuard, AFileThatAppearsMeanwhileIsKept) {
   write_file(path("out.mp4"), "somebody else's");
   EXPECT_THROW(file.commit(), Error);
   EXPECT_EQ(read_file(path("out.mp4")), "somebody else's");
+}
+
+// What it names may be on a disk that is not there just now.
+TEST_F(OutputGuard, ADanglingLinkIsSomethingThatExists) {
+  fs::create_symlink("gone", path("out.mp4"));
+  expect_refused(path("out.mp4"), "exists; pass --force");
+  write_text(OutputFile(path("out.mp4"), /*force=*/true), "new");
+  EXPECT_FALSE(fs::is_symlink(path("out.mp4")));
+  EXPECT_EQ(read_file(path("out.mp4")), "new");
+}
+
+TEST_F(OutputGuard, PublishesUnderAFreeName) {
+  write_file(path("a.partial"), "a");
+  publish(path("a.partial"), path("a"), /*force=*/false);
+  EXPECT_EQ(read_file(path("a")), "a");
+  write_file(path("b.partial"), "b");
+  EXPECT_THROW(publish(path("b.partial"), path("a"), /*force=*/false), Error);
+  EXPECT_EQ(read_file(path("a")), "a");
+  EXPECT_EQ(read_file(path("b.partial")), "b");
+  publish(path("b.partial"), path("a"), /*force=*/true);
+  EXPECT_EQ(read_file(path("a")), "b");
+  EXPECT_EQ(files_in_folder(), 1u);
 }
 
 TEST_F(OutputGuard, RefusesWhatCannotBeWritten) {

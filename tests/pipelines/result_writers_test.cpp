@@ -4,6 +4,7 @@
 #include <hornet/pipelines/result_writers.h>
 #include <hornet/pipelines/run_report.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -169,11 +170,14 @@ TEST_F(ResultWriters, AReportHoldsWhatIsKnown) {
 
 TEST_F(ResultWriters, ReportsOfRunsThatEndAtOnceAreAllKept) {
   constexpr int kRuns = 16;
+  std::atomic<int> ready{0};
   std::vector<std::thread> runs;
   for (int i = 0; i < kRuns; ++i) {
     runs.emplace_back([&, i] {
       RunReport report;
       report.command = "run " + std::to_string(i);
+      ++ready;
+      while (ready < kRuns) std::this_thread::yield();
       write_report(path(""), report);
     });
   }
