@@ -63,6 +63,18 @@ void global_filter_into_composite(const at::Tensor& x, const at::Tensor& complex
   out.copy_(global_filter(x, complex_weight));
 }
 
+// Takes from the spectrum [N,C,H,W/2+1] of a map W wide what its inverse transform drops: of the
+// columns 0 and W/2 all but the Hermitian part. GPUs' real transforms leave open what they make of
+// the rest.
+void keep_hermitian_part(const at::Tensor& spectrum, int64_t width) {
+  for (const int64_t column : {int64_t{0}, width / 2}) {
+    if (column > 0 && width % 2 != 0) continue;
+    const at::Tensor values = spectrum.select(3, column);
+    const at::Tensor mirrored = values.flip(2).roll(1, 2);  // index h is -h modulo H there
+    values.copy_((values + at::conj_physical(mirrored)) / 2);
+  }
+}
+
 }  // namespace
 
 torch::Tensor global_filter_composite(const torch::Tensor& x, const torch::Tensor& complex_weight) {
@@ -74,6 +86,7 @@ torch::Tensor global_filter_composite(const torch::Tensor& x, const torch::Tenso
       at::view_as_complex(resize(complex_weight.to(type), height, width / 2 + 1).contiguous());
   at::Tensor spectrum = at::fft_rfft2(x.to(type), std::nullopt, {2, 3}, "ortho");
   spectrum.mul_(kernel);
+  keep_hermitian_part(spectrum, width);
   return at::fft_irfft2(spectrum, at::IntArrayRef{height, width}, {2, 3}, "ortho").contiguous();
 }
 

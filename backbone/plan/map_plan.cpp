@@ -29,6 +29,12 @@ void finish_work(const c10::Device& device) {
   guard.synchronizeStream(guard.getStream(device));
 }
 
+// Memory that is freed goes back to the stream it was taken on, whatever others still read in it.
+void finish_all_work(const c10::Device& device) {
+  if (device.is_cpu()) return;
+  c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+}
+
 int64_t bytes_of(const at::Tensor& values) {
   return values.defined() ? static_cast<int64_t>(values.nbytes()) : 0;
 }
@@ -115,7 +121,10 @@ std::shared_ptr<const MapPlan::Filters> MapPlan::filters_for(const at::Tensor& i
     made.stages.push_back(std::move(filters));
   }
   finish_work(images.device());
-  if (filters_.size() >= GlobalLocalFilterImpl::kCachedSizes) filters_.pop_back();
+  if (filters_.size() >= GlobalLocalFilterImpl::kCachedSizes) {
+    finish_all_work(images.device());
+    filters_.pop_back();
+  }
   filters_.push_front(std::make_shared<const Filters>(std::move(made)));
   return filters_.front();
 }

@@ -18,12 +18,14 @@ at::Tensor blended_labels_composite(at::TensorList logits, at::IntArrayRef xs, a
                                     int64_t x, int64_t y, int64_t width, int64_t height) {
   static auto scores =
       c10::Dispatcher::singleton().findSchemaOrThrow("hornet::blended_scores", "").typed<Blend>();
-  constexpr int64_t kRows = 4;
+  constexpr int64_t kBytes = int64_t{64} << 20;  // of scores
   const at::Tensor& any = logits[0];
+  const int64_t row_bytes = width * any.size(2) * any.element_size();
+  const int64_t rows = std::clamp(kBytes / row_bytes, int64_t{1}, height);
   const at::Tensor labels =
       at::empty({height, width}, any.options().dtype(any.size(2) <= 255 ? at::kByte : at::kInt));
-  for (int64_t row = 0; row < height; row += kRows) {
-    const int64_t count = std::min(kRows, height - row);
+  for (int64_t row = 0; row < height; row += rows) {
+    const int64_t count = std::min(rows, height - row);
     const at::Tensor part =
         scores.call(logits, xs, ys, row_weights, column_weights, x, y + row, width, count);
     labels.narrow(0, row, count).copy_(part.argmax(2));

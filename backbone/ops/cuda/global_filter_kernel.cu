@@ -14,13 +14,6 @@ namespace {
 constexpr int64_t kLongestAxis = 1 << 12;  // no map of this length fits
 constexpr int kMostTerms = 64;             // of both axes
 
-int64_t shared_limit() {
-  int device = 0, bytes = 0;
-  C10_CUDA_CHECK(cudaGetDevice(&device));
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return bytes;
-}
-
 FilterBlocks blocks_of(const at::Tensor& x) {
   FilterBlocks blocks = {};
   blocks.images = x.size(0);

@@ -3,6 +3,7 @@
 
 #include <c10/core/ScalarType.h>
 #include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <c10/util/Exception.h>
 
@@ -23,6 +24,14 @@ __global__ void __launch_bounds__(Program::kThreads)
   }
 }
 
+// Bytes of shared memory that a block can ask for on the current device.
+inline int shared_limit() {
+  int bytes = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                        c10::cuda::current_device()));
+  return bytes;
+}
+
 // Runs a block program (see block_program.h) on the current stream; nothing if it has no blocks.
 template <typename Program>
 void launch_blocks(const Program& program) {
@@ -33,8 +42,9 @@ void launch_blocks(const Program& program) {
               "takes ", blocks, " blocks on a GPU");
   const auto kernel = block_program_kernel<Program>;
   if (bytes > kStaticLimit) {
-    C10_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        static_cast<int>(bytes)));
+    // Always the same limit: a lower one would meet the launches of other threads.
+    C10_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_limit()));
   }
   kernel<<<static_cast<unsigned>(blocks), Program::kThreads, static_cast<size_t>(bytes),
            c10::cuda::getCurrentCUDAStream()>>>(program);

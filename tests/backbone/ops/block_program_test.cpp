@@ -6,6 +6,7 @@
 #include <hornet/backbone/ops/depthwise_tile.h>
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/ops/global_filter_block.h>
+#include <torch/cuda.h>
 
 #include "tests/backbone/ops/run_on_host.h"
 #include "tests/modules.h"
@@ -342,8 +343,14 @@ TEST(GlobalFilterCuda, EqualsTheCpu) {
   NEEDS_A_GPU();
   torch::manual_seed(6);
   auto sizes = kMapSizes;
-  for (const auto& more : {std::pair<int64_t, int64_t>{50, 76}, {64, 128}, {97, 96}, {300, 200}}) {
-    sizes.push_back(more);  // the last two have a large prime factor and no room
+  for (const auto& more : {std::pair<int64_t, int64_t>{50, 76},
+                           {64, 128},
+                           {97, 96},
+                           {101, 133},
+                           {200, 336},
+                           {256, 256},
+                           {300, 200}}) {
+    sizes.push_back(more);  // from the third on no room, or a large prime factor
   }
   for (const auto& [height, width] : sizes) {
     SCOPED_TRACE(std::to_string(height) + "x" + std::to_string(width));
@@ -358,6 +365,8 @@ TEST(GlobalFilterCuda, EqualsTheCpu) {
         torch::zeros({2, 7, height, width}).cuda().contiguous(at::MemoryFormat::ChannelsLast);
     global_filter_into(x.cuda().contiguous(at::MemoryFormat::ChannelsLast), weight.cuda(), last);
     EXPECT_LE((last.cpu() - expected).abs().max().item<double>(), 2e-6 * largest);
+    const Tensor wide = global_filter(x.cuda().to(torch::kFloat64), weight.cuda()).cpu();
+    EXPECT_LE((wide - expected).abs().max().item<double>(), 2e-6 * largest);
   }
 }
 

@@ -1,7 +1,10 @@
 #include "heads/ops/roi_align.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <limits>
@@ -295,7 +298,9 @@ TEST(RoiAlignCuda, EqualsTheCpu) {
     EXPECT_TRUE(roi_align(last, rois.cuda(), 0.25, 7).cpu().equal(expected)) << type;
     expected.sum().backward();
     found.sum().backward();
-    EXPECT_TRUE(torch::allclose(on_gpu.grad().cpu(), on_cpu.grad(), 1e-4, 1e-5)) << type;
+    // Atomics add in any order, and a sum near the middle of two values is rounded to either.
+    const double rounding = type == torch::kHalf ? 1e-3 : type == torch::kBFloat16 ? 8e-3 : 0;
+    EXPECT_TRUE(torch::allclose(on_gpu.grad().cpu(), on_cpu.grad(), 1e-4 + rounding, 1e-5)) << type;
   }
   const Tensor unaligned = torch::randn({2, 3, 13, 21});
   EXPECT_TRUE(roi_align(unaligned.cuda(), rois.cuda(), 0.25, 7, 2, false)
