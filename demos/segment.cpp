@@ -71,7 +71,8 @@ nlohmann::ordered_json identity(const fs::path& path) {
   return {fs::absolute(path, ignored).string(), bytes, time};
 }
 
-nlohmann::ordered_json fingerprint(const po::variables_map& values, const std::string& device) {
+nlohmann::ordered_json fingerprint(const po::variables_map& values, const Runtime& runtime) {
+  const std::string device = runtime.device().is_cpu() ? runtime.device_name() : "GPU";  // any
   nlohmann::ordered_json job = {{"version", HORNET_VERSION}, {"device", device}};
   for (const char* option : {"input", "weights"}) {
     job["--" + std::string(option)] = identity(values[option].as<std::string>());
@@ -132,8 +133,12 @@ int run_segment(int argc, char** argv) {
   if (!fs::exists(job.input)) {
     throw Error(ErrorCode::kInput, job.input.string() + ": no such file or folder");
   }
-  Segmentor segmentor((*values)["weights"].as<std::string>(), runtime_options(*values), options);
-  job.fingerprint = fingerprint(*values, segmentor.runtime().device_name());
+  RuntimeOptions runtime = runtime_options(*values);
+  if (job.group.size > 1) {
+    runtime.device = own_device(runtime.device, job.group.local_rank, gpu_count());
+  }
+  Segmentor segmentor((*values)["weights"].as<std::string>(), runtime, options);
+  job.fingerprint = fingerprint(*values, segmentor.runtime());
   const bool leads = job.group.rank == 0;
   if (leads) {
     std::cerr << "hornet: " << architecture_name(segmentor.architecture()) << ", "

@@ -43,7 +43,7 @@ Classifier::Classifier(const std::filesystem::path& checkpoint, const RuntimeOpt
   if (loaded.meta.classes.size() == static_cast<size_t>(num_classes())) {
     names_ = loaded.meta.classes;
   }
-  translate_errors([&] { model_->to(runtime_.device()); });
+  runtime_.place(*model_);
 }
 
 std::vector<ClassScore> Classifier::operator()(const cv::Mat& bgr) {

@@ -119,6 +119,15 @@ std::optional<int64_t> local_processes() {
   return std::nullopt;
 }
 
+// By any launcher's word; a launcher may show each of its processes one GPU and no number.
+int number_on_host() {
+  for (const char* name :
+       {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
+    if (variable(name)) return integer(name, 0, kMaxProcesses);
+  }
+  return 0;
+}
+
 void set_address(ProcessGroup& group, bool may_ask_slurm) {
   const bool step = in_slurm_step();
   std::optional<std::string> host = variable("MASTER_ADDR");
@@ -157,6 +166,7 @@ ProcessGroup ProcessGroup::from_environment(bool with_address) {
   if (launcher == nullptr) return group;
   group.size = integer(launcher->size, 1, kMaxProcesses);
   group.rank = integer(launcher->rank, 0, group.size - 1);
+  if (group.size > 1) group.local_rank = number_on_host();
   if (group.size == 1 || !with_address) return group;
   set_address(group, /*may_ask_slurm=*/launcher != &kTorchrun);
   if (launcher == &kTorchrun) set_torchrun(group);

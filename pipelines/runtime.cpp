@@ -15,23 +15,34 @@
 namespace hornet {
 namespace {
 
+// N of "cuda:N", 0 of "cuda".
+std::optional<int> gpu_index(const std::string& name) {
+  if (name == "cuda") return 0;
+  const std::string prefix = "cuda:";
+  if (name.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
+  const std::string digits = name.substr(prefix.size());
+  constexpr size_t kMostDigits = 2;
+  const bool number = !digits.empty() && digits.size() <= kMostDigits &&
+                      digits.find_first_not_of("0123456789") == std::string::npos;
+  return number ? std::optional<int>(std::stoi(digits)) : std::nullopt;
+}
+
 torch::Device parse_device(const std::string& name) {
   const bool available = torch::cuda::is_available();
   if (name == "auto") return torch::Device(available ? "cuda:0" : "cpu");
   if (name == "cpu") return torch::Device(torch::kCPU);
-  const bool numbered = name.size() == 6 && name.compare(0, 5, "cuda:") == 0 && isdigit(name[5]);
-  if (name != "cuda" && !numbered) {
+  const std::optional<int> index = gpu_index(name);
+  if (!index) {
     throw Error(ErrorCode::kUsage,
-                "--device " + name + ": expected auto, cpu, cuda or cuda:N with N from 0 to 9");
+                "--device " + name + ": expected auto, cpu, cuda or cuda:N with N from 0 to 99");
   }
-  const int64_t index = numbered ? name[5] - '0' : 0;
-  const int64_t count = available ? static_cast<int64_t>(torch::cuda::device_count()) : 0;
-  if (index >= count) {
+  const int count = gpu_count();
+  if (*index >= count) {
     throw Error(ErrorCode::kDevice, "--device " + name + ": this program sees " +
                                         std::to_string(count) +
                                         " CUDA devices; use --device cpu or auto");
   }
-  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index));
+  return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(*index));
 }
 
 c10::optional<torch::ScalarType> parse_dtype(const std::string& name) {
@@ -79,16 +90,24 @@ Runtime::Runtime(const RuntimeOptions& options)
     : device_(parse_device(options.device)),
       dtype_name_(options.dtype),
       reduced_(parse_dtype(options.dtype)) {
-  const bool tf32 = options.dtype == "tf32";
-  if (tf32 && !device_.is_cuda()) {
+  if (options.dtype == "tf32" && !device_.is_cuda()) {
     throw Error(ErrorCode::kUsage, "--dtype tf32: only GPUs have it, and this runs on " +
                                        device_.str() + "; use fp32");
   }
-  // cuDNN would take TF32 for float32 convolutions, at a thousandth of the precision, unasked.
-  if (device_.is_cuda()) {
-    at::globalContext().setAllowTF32CuDNN(tf32);
-    at::globalContext().setAllowTF32CuBLAS(tf32);
-  }
+  set_products();
+}
+
+// What LibTorch knows one of for all: the last runtime that ran has set it. Without, cuDNN takes
+// TF32 for float32 convolutions, at a thousandth of the precision, and products of fp16 and bf16
+// are added up in parts that are rounded.
+void Runtime::set_products() const {
+  if (!device_.is_cuda()) return;
+  at::Context& context = at::globalContext();
+  const bool tf32 = dtype_name_ == "tf32";
+  context.setAllowTF32CuDNN(tf32);
+  context.setAllowTF32CuBLAS(tf32);
+  context.setAllowFP16ReductionCuBLAS(false);
+  context.setAllowBF16ReductionCuBLAS(false);
 }
 
 std::string Runtime::device_name() const {
@@ -116,11 +135,21 @@ std::optional<int64_t> Runtime::peak_device_bytes() const {
 
 void Runtime::guarded(Gradients gradients, const std::function<void()>& body) const {
   translate_errors([&] {
+    set_products();
     const torch::InferenceMode inference(gradients == Gradients::kOff);
     if (!reduced_) return body();
     const AutocastScope autocast(device_.type(), *reduced_);
     body();
   });
+}
+
+int gpu_count() {
+  return torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
+}
+
+std::string own_device(const std::string& device, int local_rank, int gpus) {
+  const bool open = device == "auto" || device == "cuda";
+  return open && gpus > 0 ? "cuda:" + std::to_string(local_rank % gpus) : device;
 }
 
 bool lacks_bf16(const RuntimeOptions& options) {

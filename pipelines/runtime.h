@@ -7,6 +7,8 @@
 // run() turns gradients off, switches reduced precision on if it was asked for (convolutions and
 // matrix products in bf16 or fp16, everything else, the Fourier transforms too, in float32), and
 // reports running out of memory as hornet::Error(kDevice). run_with_gradients() leaves them on.
+// Whether GPUs multiply float32 as TF32 is LibTorch's for the whole process: do not run runtimes
+// with and without it at once.
 #pragma once
 
 #include <hornet/pipelines/runtime_options.h>
@@ -51,6 +53,7 @@ class Runtime {
  private:
   enum class Gradients { kOff, kOn };
   void guarded(Gradients gradients, const std::function<void()>& body) const;
+  void set_products() const;
 
   torch::Device device_;
   std::string dtype_name_;

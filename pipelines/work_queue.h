@@ -31,6 +31,7 @@ namespace hornet {
 struct ProcessGroup {
   int rank = 0;
   int size = 1;
+  int local_rank = 0;              // among the processes of this host
   std::string host = "127.0.0.1";  // where the store listens
   int port = 29500;
   bool agent_store = false;  // torchrun's agent runs the store already

@@ -10,23 +10,6 @@
 namespace hornet {
 namespace {
 
-// This process's number among those of its host, as the launcher says.
-int64_t local_rank() {
-  for (const char* name :
-       {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
-    const char* value = std::getenv(name);
-    if (value != nullptr && *value != '\0') return std::strtoll(value, nullptr, 10);
-  }
-  return 0;
-}
-
-// A GPU of its own for each process of a host. A launcher may show each process just one.
-void take_own_device(RuntimeOptions& runtime) {
-  if (runtime.device != "auto" && runtime.device != "cuda") return;
-  const auto gpus = static_cast<int64_t>(torch::cuda::device_count());
-  if (gpus > 0) runtime.device = "cuda:" + std::to_string(local_rank() % gpus);
-}
-
 std::shared_ptr<Transport> connect([[maybe_unused]] const std::string& device) {
 #ifdef HORNET_WITH_NCCL
   if (device.compare(0, 4, "cuda") == 0 && torch::cuda::is_available()) {
@@ -168,8 +151,9 @@ void ProcessTeam::abort(int code) const {
 }
 
 ProcessTeam join_team(RuntimeOptions& runtime) {
-  if (ProcessGroup::from_environment(/*with_address=*/false).size == 1) return {};
-  take_own_device(runtime);
+  const ProcessGroup group = ProcessGroup::from_environment(/*with_address=*/false);
+  if (group.size == 1) return {};
+  runtime.device = own_device(runtime.device, group.local_rank, gpu_count());
   return ProcessTeam(connect(runtime.device));
 }
 

@@ -4,6 +4,7 @@
 #include <hornet/training/internal/transport.h>
 
 #include <chrono>
+#include <exception>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -41,6 +42,15 @@ class NcclTransport : public Transport {
     options->timeout = kPatience;
     nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(open_store(group), group.rank, group.size,
                                                         options);
+  }
+
+  // Of a run that has failed nothing is waited for.
+  ~NcclTransport() override {
+    if (std::uncaught_exceptions() > 0) return;
+    try {
+      nccl_->shutdown();
+    } catch (const std::exception&) {  // the work is done
+    }
   }
 
   void sum(torch::Tensor& tensor) override {

@@ -26,8 +26,8 @@ void expect_error(const std::function<void()>& action, ErrorCode code, const std
 class GroupFromEnvironment : public ::testing::Test {
  protected:
   GroupFromEnvironment() {
-    for (const char* prefix :
-         {"RANK", "WORLD_SIZE", "MASTER_", "OMPI_", "PMI_", "MPI_", "SLURM_", "TORCHELASTIC_"}) {
+    for (const char* prefix : {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_", "OMPI_", "PMI_",
+                               "MPI_", "SLURM_", "TORCHELASTIC_"}) {
       unset(prefix);
     }
   }
@@ -88,6 +88,9 @@ TEST_F(GroupFromEnvironment, OfTorchrun) {
   EXPECT_EQ(plain.host, "gpu7");
   EXPECT_EQ(plain.port, 1234);
   EXPECT_FALSE(plain.agent_store);
+  EXPECT_EQ(plain.local_rank, 0);
+  environment["LOCAL_RANK"] = "1";
+  EXPECT_EQ(from(environment).local_rank, 1);
   environment["TORCHELASTIC_USE_AGENT_STORE"] = "True";
   environment["TORCHELASTIC_RUN_ID"] = "abc";
   environment["TORCHELASTIC_RESTART_COUNT"] = "2";
@@ -100,7 +103,9 @@ TEST_F(GroupFromEnvironment, OfTorchrun) {
 TEST_F(GroupFromEnvironment, OfMpirun) {
   const ProcessGroup open_mpi = from({{"OMPI_COMM_WORLD_RANK", "1"},
                                       {"OMPI_COMM_WORLD_SIZE", "2"},
-                                      {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
+                                      {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                                      {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}});
+  EXPECT_EQ(open_mpi.local_rank, 1);
   EXPECT_EQ(open_mpi.rank, 1);
   EXPECT_EQ(open_mpi.size, 2);
   EXPECT_EQ(open_mpi.host, "127.0.0.1");

@@ -3,7 +3,8 @@
 #include <hornet/backbone/inference.h>
 #include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/pipelines/runtime.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
 
 #include <opencv2/core.hpp>
 
@@ -25,7 +26,9 @@ ErrorCode code_of(const std::function<void()>& body) {
 
 TEST(Runtime, UnknownNamesAreUsageErrors) {
   EXPECT_EQ(code_of([] { Runtime({"gpu", "fp32"}); }), ErrorCode::kUsage);
-  EXPECT_EQ(code_of([] { Runtime({"cuda:", "fp32"}); }), ErrorCode::kUsage);
+  for (const char* device : {"cuda:", "cuda:x", "cuda:1x", "cuda:-1", "cuda:100"}) {
+    EXPECT_EQ(code_of([&] { Runtime({device, "fp32"}); }), ErrorCode::kUsage) << device;
+  }
   EXPECT_EQ(code_of([] { Runtime({"cpu", "fp8"}); }), ErrorCode::kUsage);
 }
 
@@ -37,10 +40,22 @@ TEST(Runtime, Tf32IsAskedForAndIsOnGpusOnly) {
     EXPECT_EQ(at::globalContext().allowTF32CuBLAS(), tf32);
     EXPECT_EQ(at::globalContext().allowTF32CuDNN(), tf32);
   }
+  const Runtime with({"cuda", "tf32"}), without({"cuda", "fp32"});
+  const auto allowed = [] { return at::globalContext().allowTF32CuBLAS(); };
+  EXPECT_TRUE(with.run(allowed));
+  EXPECT_FALSE(without.run(allowed));
+}
+
+TEST(Runtime, ProcessesOfAHostTakeGpusOfTheirOwn) {
+  EXPECT_EQ(own_device("auto", 5, 4), "cuda:1");
+  EXPECT_EQ(own_device("cuda", 11, 16), "cuda:11");
+  EXPECT_EQ(own_device("cuda:3", 1, 4), "cuda:3");
+  EXPECT_EQ(own_device("cpu", 1, 4), "cpu");
+  EXPECT_EQ(own_device("auto", 1, 0), "auto");
 }
 
 TEST(Runtime, MissingDeviceIsADeviceError) {
-  EXPECT_EQ(code_of([] { Runtime({"cuda:9", "fp32"}); }), ErrorCode::kDevice);
+  EXPECT_EQ(code_of([] { Runtime({"cuda:99", "fp32"}); }), ErrorCode::kDevice);
 }
 
 TEST(Runtime, RunsWithoutGradients) {
