@@ -41,6 +41,15 @@ CategoryIds match_categories(const ClassTable& classes, const CocoDataset& data)
   std::cerr << "hornet: " << sides << ": "
             << (known == 0 ? "matched by their order" : count_text(known, "matched by name"))
             << '\n';
+  const auto unknown = std::count_if(
+      data.categories.begin(), data.categories.end(), [&](const CocoCategory& category) {
+        return std::find(ids.begin(), ids.end(), category.id) == ids.end();
+      });
+  if (unknown > 0) {
+    std::cerr << "hornet: figures are means over all categories that have objects, also over those "
+                 "that the model does not know, "
+              << unknown << '\n';
+  }
   return ids;
 }
 
@@ -79,9 +88,12 @@ class DetectionRun {
                                        " has no 'file_name', so no model can be run on it");
   }
 
-  void check_size(const EvalItem& item) const {
-    const cv::Size annotated = data_.images[item.index].size, found = item.input.size();
-    if (annotated.empty() || annotated == found) return;
+  // What the file does not say is taken from the image: polygons need it.
+  void check_size(const EvalItem& item) {
+    cv::Size& annotated = data_.images[item.index].size;
+    const cv::Size found = item.input.size();
+    if (annotated.empty()) annotated = found;
+    if (annotated == found) return;
     throw Error(ErrorCode::kInput,
                 path_of(item.index).string() + ": has " + std::to_string(found.width) + "x" +
                     std::to_string(found.height) + " pixels, but " + data_.name + " says " +

@@ -511,7 +511,7 @@ void say_what_begins(const Trainer& trainer, TrainingTask& task, const TrainerOp
 }
 
 int train(const po::variables_map& values, const RuntimeOptions& runtime, const ProcessTeam& team) {
-  choice(values, "dtype", {"fp32", "bf16"});  // fp16 would need its losses scaled
+  choice(values, "dtype", {"fp32", "tf32", "bf16"});  // fp16 would need its losses scaled
   check_ranges(values);
   const std::string what = choice(values, "task", {"detect", "segment", "classify"});
   check_batch_size(values["batch-size"].as<int>(), what, team.size());
@@ -529,6 +529,7 @@ int train(const po::variables_map& values, const RuntimeOptions& runtime, const 
   Trainer trainer(*task, options, team);
   const std::vector<std::string> changes = resumes ? trainer.resume() : std::vector<std::string>();
   if (team.leads()) {
+    for (const std::string& note : task->notes()) std::cerr << "hornet: " << note << '\n';
     for (const std::string& change : changes) std::cerr << "hornet: now " << change << '\n';
     say_what_begins(trainer, *task, options, team);
   }

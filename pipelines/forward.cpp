@@ -178,7 +178,9 @@ PreprocessOptions official_preprocess(const LoadedModel& model) {
     default: {
       const auto* hornet = std::get_if<HorNetOptions>(&model.architecture.backbone);
       if (!hornet) return classification_preprocess();
-      return classification_preprocess(static_cast<int>(classification_size(*hornet)));
+      const auto official = static_cast<int>(classification_size(*hornet));
+      const auto own = default_size(model.meta);
+      return classification_preprocess(own ? own->width : official);
     }
   }
 }

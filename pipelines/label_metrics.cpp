@@ -151,9 +151,11 @@ cv::Mat reduce_zero_label(const cv::Mat& labels, int ignore_label) {
   if (!is_label_map(labels)) {
     throw Error(ErrorCode::kInput, "labels: expected one channel of 8 or 16 bits unsigned");
   }
-  cv::Mat reduced = labels.clone();
-  labels.depth() == CV_8U ? reduce<uint8_t>(reduced, ignore_label)
-                          : reduce<uint16_t>(reduced, ignore_label);
+  constexpr int kWidest8Bits = 255;
+  cv::Mat reduced;
+  labels.convertTo(reduced, ignore_label > kWidest8Bits ? CV_16U : labels.depth());
+  reduced.depth() == CV_8U ? reduce<uint8_t>(reduced, ignore_label)
+                           : reduce<uint16_t>(reduced, ignore_label);
   return reduced;
 }
 

@@ -63,7 +63,8 @@ class LabelMetrics {
 };
 
 // Labels of data sets that count classes from 1 and keep 0 for what has none (ADE20K): 0 becomes
-// the ignored label, every other one less. mmsegmentation's reduce_zero_label.
+// the ignored label, every other one less. mmsegmentation's reduce_zero_label. Of 16 bits if the
+// labels are or the ignored one needs it.
 cv::Mat reduce_zero_label(const cv::Mat& labels, int ignore_label = 255);
 
 }  // namespace hornet

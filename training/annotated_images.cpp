@@ -1,7 +1,7 @@
 #include <hornet/backbone/error.h>
-#include <hornet/pipelines/preprocess.h>
 #include <hornet/training/annotated_images.h>
 #include <hornet/training/internal/decoded_cache.h>
+#include <hornet/training/internal/load_training_image.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,12 +54,17 @@ std::unordered_map<std::string, int> labels_of(const std::vector<std::string>& c
   return labels;
 }
 
+// Whether a box shows nothing of an image, whose size may not be known.
+bool shows_nothing(const cv::Rect2d& box, cv::Size image) {
+  if (box.width <= 0 || box.height <= 0) return true;
+  return !image.empty() && (box & cv::Rect2d(0, 0, image.width, image.height)).empty();
+}
+
 // In pixels of the image. Error for what is no part of it.
 cv::Rect2d clipped_box(const cv::Rect2d& box, cv::Size image) {
   const bool finite = std::isfinite(box.x) && std::isfinite(box.y) && std::isfinite(box.width) &&
                       std::isfinite(box.height);
   if (!finite) fail("its box is not finite");
-  if (box.width <= 0 || box.height <= 0) fail("its box has no area");
   const cv::Rect2d inside = box & cv::Rect2d(0, 0, image.width, image.height);
   if (inside.empty()) fail("its box lies outside of the image of " + as_text(image) + " pixels");
   return inside;
@@ -92,12 +97,8 @@ AnnotatedImages::AnnotatedImages(CocoDataset data, fs::path folder,
   if (data_.images.empty()) fail(data_.name + ": lists no images to train on");
   if (data_.categories.empty()) fail(data_.name + ": lists no categories to train on");
   list_classes();
-  annotations_.resize(size());
-  for (size_t i = 0; i < data_.annotations.size(); ++i) {
-    const CocoAnnotation& annotation = data_.annotations[i];
-    if (labels_.count(annotation.category_id) == 0) continue;
-    annotations_[data_.image_index.at(annotation.image_id)].push_back(i);
-  }
+  forget_other_categories();
+  list_annotations();
   std::unordered_map<std::string, size_t> files;
   for (const CocoImage& image : data_.images) {
     files_.push_back(files.emplace(image.file_name, files.size()).first->second);
@@ -124,6 +125,28 @@ void AnnotatedImages::list_classes() {
   }
 }
 
+void AnnotatedImages::forget_other_categories() {
+  const auto forget = [this](auto& list, const auto& category_of) {
+    const auto is_other = [&](const auto& entry) { return labels_.count(category_of(entry)) == 0; };
+    list.erase(std::remove_if(list.begin(), list.end(), is_other), list.end());
+  };
+  forget(data_.categories, [](const CocoCategory& category) { return category.id; });
+  forget(data_.annotations, [](const CocoAnnotation& object) { return object.category_id; });
+}
+
+void AnnotatedImages::list_annotations() {
+  annotations_.resize(size());
+  for (size_t i = 0; i < data_.annotations.size(); ++i) {
+    const CocoAnnotation& annotation = data_.annotations[i];
+    const size_t image = data_.image_index.at(annotation.image_id);
+    if (shows_nothing(annotation.box, data_.images[image].size)) {
+      left_out_.push_back(annotation.id);
+    } else {
+      annotations_[image].push_back(i);
+    }
+  }
+}
+
 fs::path AnnotatedImages::path(size_t index) const {
   return folder_ / data_.images[index].file_name;
 }
@@ -134,7 +157,7 @@ cv::Mat AnnotatedImages::read_pixels(size_t index) const {
     fail(data_.name + ": image " + std::to_string(image.id) + ": it has no 'file_name'");
   }
   const cv::Mat bgr = cache_->pixels.read(
-      files_[index], [&] { return load_image(path(index)); },
+      files_[index], [&] { return internal::load_training_image(path(index)); },
       [](const cv::Mat& pixels) { return internal::bytes_of(pixels); });
   if (!image.size.empty() && image.size != bgr.size()) {
     fail(path(index).string() + ": has " + as_text(bgr.size()) + " pixels, but image " +

@@ -8,7 +8,8 @@
 namespace hornet {
 namespace {
 
-constexpr char kIteration[] = "iteration", kBest[] = "best", kBestIteration[] = "best_iteration";
+constexpr char kIteration[] = "iteration", kBest[] = "best", kBestIteration[] = "best_iteration",
+               kValidated[] = "validated";
 constexpr char kSteps[] = "optimizer_steps", kOption[] = "option.";
 
 using Tensors = std::map<std::string, torch::Tensor>;
@@ -102,6 +103,7 @@ void save_state(const std::filesystem::path& path, const RunState& state, const 
   meta.entries[kSteps] = std::to_string(steps_of(parts));
   if (state.best) meta.entries[kBest] = exact(*state.best);
   meta.entries[kBestIteration] = std::to_string(state.best_iteration);
+  meta.entries[kValidated] = std::to_string(state.validated);
   for (const auto& [name, value] : state.options) meta.entries[kOption + name] = value;
   write(path, tensors_of(parts), meta);
 }
@@ -112,6 +114,8 @@ RunState load_state(const std::filesystem::path& path, const RunParts& parts) {
   RunState state;
   state.iteration = count(file, kIteration);
   state.best_iteration = count(file, kBestIteration);
+  const bool says = file.meta.entries.count(kValidated) > 0;  // older states do not
+  state.validated = says ? count(file, kValidated) : state.iteration;
   if (file.meta.entries.count(kBest)) state.best = std::strtod(entry(file, kBest).c_str(), nullptr);
   make_moments(parts, file, count(file, kSteps));
   for (auto& [name, target] : tensors_of(parts)) {

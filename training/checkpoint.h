@@ -22,6 +22,7 @@ struct RunState {
   int64_t iteration = 0;       // steps taken
   std::optional<double> best;  // of the first metric
   int64_t best_iteration = 0;
+  int64_t validated = 0;                       // the last iteration that was
   std::map<std::string, std::string> options;  // of the run, to be compared
 };
 

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/training/classification_task.h>
 #include <hornet/training/data_parallel.h>
@@ -90,6 +91,7 @@ Metrics ClassificationTask::evaluate(const Validation& validation) {
 weights::Metadata ClassificationTask::metadata() const {
   weights::Metadata meta;
   meta.classes = classes_;
+  set_default_size(meta, options_.augment.crop);
   return meta;
 }
 

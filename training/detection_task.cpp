@@ -119,6 +119,19 @@ std::set<int64_t> unread_images(const CocoDataset& data, const std::vector<int64
   return ids;
 }
 
+// What validation would fail at, after all of the work.
+void check_sizes(const CocoDataset& data) {
+  for (const CocoAnnotation& annotation : data.annotations) {
+    const CocoImage& image = data.image(annotation.image_id);
+    if (annotation.polygons.empty() || !image.size.empty()) continue;
+    throw Error(ErrorCode::kInput,
+                data.name + ": image " + std::to_string(image.id) +
+                    ": has no 'width' and 'height', which validation needs for the polygons of "
+                    "annotation " +
+                    std::to_string(annotation.id));
+  }
+}
+
 std::vector<ObjectTargets> objects_of(const Batch& batch) {
   std::vector<ObjectTargets> objects;
   for (const auto& targets : batch.targets) {
@@ -137,6 +150,7 @@ DetectionTask::DetectionTask(AnnotatedImages training, std::optional<AnnotatedIm
               "DetectionTask: there are other classes than the model's");
   TORCH_CHECK(!validation_ || validation_->classes() == training_.classes(),
               "DetectionTask: the validation images have other classes");
+  if (validation_) check_sizes(validation_->dataset());
   if (options.augment.paste > 0) {
     donors_ = training_.with_masks();
     if (donors_.empty()) {
@@ -226,6 +240,14 @@ std::vector<CocoResult> gather_results(const std::vector<CocoResult>& results,
       static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})));
   std::copy(own.begin(), own.end(), all.begin() + before);
   return unpacked(team.sums(all));
+}
+
+std::vector<std::string> DetectionTask::notes() const {
+  const std::vector<int64_t>& ids = training_.left_out();
+  if (ids.empty()) return {};
+  return {training_.dataset().name + ": annotations whose box has no area or lies outside of its " +
+          "image are left out: " + std::to_string(ids.size()) + ", the first with id " +
+          std::to_string(ids.front())};
 }
 
 weights::Metadata DetectionTask::metadata() const {

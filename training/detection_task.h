@@ -33,7 +33,8 @@ struct DetectionOptions {
 
 class DetectionTask : public TrainingTask {
  public:
-  // The validation images must have the training images' classes, in the same order.
+  // The validation images must have the training images' classes, in the same order, and sizes if
+  // they have polygons: else Error(kInput).
   DetectionTask(AnnotatedImages training, std::optional<AnnotatedImages> validation,
                 const DetectionOptions& options);
 
@@ -49,6 +50,7 @@ class DetectionTask : public TrainingTask {
   // "bbox AP", "bbox AP50", and the same of "segm" if all validation objects have masks.
   Metrics evaluate(const Validation& validation) override;
 
+  std::vector<std::string> notes() const override;
   weights::Metadata metadata() const override;
 
  private:

@@ -71,13 +71,18 @@ class MpiTransport : public Transport {
   void abort(int code) noexcept override { MPI_Abort(MPI_COMM_WORLD, code); }
 };
 
-// Whether Slurm has counted the processes, and nobody has told MPI how they find each other. Open
-// MPI would end the process in its initialisation, with a page about how Slurm is built.
+// Whether Slurm has counted the processes, and nobody has told Open MPI how they find each other,
+// which would end the process in its initialisation, with a page about how Slurm is built. Others
+// find Slurm's processes by themselves.
 bool is_left_alone_by_slurm() {
+#ifdef OPEN_MPI
   const char* const known[] = {"PMIX_NAMESPACE", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
   return std::getenv("SLURM_STEP_ID") != nullptr &&
          std::none_of(std::begin(known), std::end(known),
                       [](const char* name) { return std::getenv(name) != nullptr; });
+#else
+  return false;
+#endif
 }
 
 [[noreturn]] void refuse(const ProcessGroup& group, const std::string& found) {

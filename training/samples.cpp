@@ -2,8 +2,8 @@
 #include <hornet/pipelines/image_list.h>
 #include <hornet/pipelines/label_metrics.h>
 #include <hornet/pipelines/label_reader.h>
-#include <hornet/pipelines/preprocess.h>
 #include <hornet/training/internal/decoded_cache.h>
+#include <hornet/training/internal/load_training_image.h>
 #include <hornet/training/samples.h>
 
 #include <algorithm>
@@ -37,6 +37,8 @@ cv::Mat read_labels(const fs::path& path, cv::Size image, const LabelRules& rule
                 std::to_string(image.height));
   }
   cv::Mat labels = reader.read({{0, 0}, size});
+  constexpr int kWidest8Bits = 255;
+  if (rules.ignore > kWidest8Bits) labels.convertTo(labels, CV_16U);  // where it has room
   if (rules.reduce_zero) labels = reduce_zero_label(labels, rules.ignore);
   const auto stray = labels.depth() == CV_8U ? stray_label<uint8_t>(labels, rules)
                                              : stray_label<uint16_t>(labels, rules);
@@ -91,7 +93,7 @@ LabelledImages::~LabelledImages() = default;
 LabelledImage LabelledImages::read(size_t index) const {
   const auto decode = [&] {
     LabelledImage sample;
-    sample.bgr = load_image(samples_[index].image);
+    sample.bgr = internal::load_training_image(samples_[index].image);
     sample.labels = read_labels(samples_[index].label, sample.bgr.size(), rules_);
     return sample;
   };

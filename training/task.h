@@ -88,6 +88,9 @@ class TrainingTask {
   // for process i % size, and what they count is added up, so that all have the same metrics.
   virtual Metrics evaluate(const Validation& validation) = 0;
 
+  // What the user should know of the images before training begins, in lines.
+  virtual std::vector<std::string> notes() const { return {}; }
+
   // What the exported model says about itself: classes, colours, input size. And the names of
   // parameters that inference does not need ("auxiliary_head.").
   virtual weights::Metadata metadata() const = 0;

@@ -142,6 +142,10 @@ std::vector<std::string> Trainer::resume() {
     const std::string old = before == state_.options.end() ? "not set" : before->second;
     if (old != value) changes.push_back("--" + name + " " + value + " (before: " + old + ")");
   }
+  for (const auto& [name, value] : state_.options) {
+    if (options_.settings.count(name) > 0) continue;
+    changes.push_back("--" + name + " not set (before: " + value + ")");
+  }
   state_.options = options_.settings;
   saved_at_ = state_.iteration;
   return changes;
@@ -208,7 +212,6 @@ void Trainer::log_step(const StepReport& report, Progress& progress) {
 }
 
 void Trainer::validate(Progress& progress) {
-  validated_at_ = state_.iteration;
   const AveragedScope averaged(task_.model(), ema_ ? &*ema_ : nullptr);
   Validation validation = {runtime_, team_};
   if (options_.loader.skip_bad) {
@@ -217,6 +220,8 @@ void Trainer::validate(Progress& progress) {
     };
   }
   const Metrics metrics = task_.evaluate(validation);
+  const bool was_interrupted = metrics.empty() && team_.any(interrupted());
+  if (!was_interrupted) state_.validated = state_.iteration;
   if (metrics.empty() || !team_.leads()) return;
   log_.add_metrics(state_.iteration, metrics);
   const auto& [name, value] = metrics.front();
@@ -235,9 +240,14 @@ void Trainer::validate(Progress& progress) {
   progress.note(line + (better ? " (best)" : ""));
 }
 
-// A validation image that cannot be read must not cost the steps since the last state. An error of
-// one process is the end of all, so several save before.
-void Trainer::validate_or_save(Progress& progress) {
+// If this iteration is one for it and has not been validated, perhaps because that was interrupted
+// before. A validation image that cannot be read must not cost the steps since the last state. An
+// error of one process is the end of all, so several save before.
+void Trainer::validate_if_due(Progress& progress) {
+  const int64_t now = state_.iteration, every = options_.validate_every;
+  const bool due =
+      now > 0 && (now >= options_.schedule.iterations || (every > 0 && now % every == 0));
+  if (!due || state_.validated == now) return;
   if (team_.size() > 1) save();
   try {
     validate(progress);
@@ -285,26 +295,21 @@ int Trainer::run() {
   BatchLoader loader(task_, options_.loader, state_.iteration);
   Progress progress({options_.progress, "train", last, "iterations", state_.iteration, 30});
   auto saved = Clock::now();
-  bool stop = false;
-  while (state_.iteration < last && !(stop = team_.any(interrupted()))) {
+  validate_if_due(progress);
+  while (state_.iteration < last && !team_.any(interrupted())) {
     const Batch batch = loader.next();
     for (const std::string& bad : loader.take_bad_samples()) {
       progress.note("hornet: left out: " + bad);
     }
     log_step(step(batch), progress);
     progress.update(state_.iteration);
-    if (options_.validate_every > 0 && state_.iteration % options_.validate_every == 0) {
-      validate_or_save(progress);
-    }
+    validate_if_due(progress);
     if (std::chrono::duration<double>(Clock::now() - saved).count() >= options_.save_every) {
       save();
       saved = Clock::now();
     }
   }
-  if (!stop && validated_at_ != state_.iteration) {
-    validate_or_save(progress);
-    stop = team_.any(interrupted());
-  }
+  const bool stop = team_.any(interrupted());
   save();
   progress.finish();
   team_.barrier();  // a launcher may end all processes once one has left

@@ -86,7 +86,7 @@ class Trainer {
   [[noreturn]] void fail_not_finite(const StepReport& report) const;
   void log_step(const StepReport& report, Progress& progress);
   void validate(Progress& progress);
-  void validate_or_save(Progress& progress);
+  void validate_if_due(Progress& progress);
   void export_to(const char* name);
   void check_equal_starts() const;
   RunParts parts() { return {task_.model(), optimizer_, ema_ ? &*ema_ : nullptr}; }
@@ -104,7 +104,7 @@ class Trainer {
   std::vector<StepReport> unlogged_;
   std::string last_metric_;
   std::set<std::string> left_out_;  // validation images that could not be read
-  int64_t validated_at_ = -1, saved_at_ = -1;
+  int64_t saved_at_ = -1;
 };
 
 }  // namespace hornet

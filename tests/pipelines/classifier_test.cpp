@@ -2,7 +2,8 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/classifier.h>
 #include <hornet/pipelines/forward.h>
-#include <torch/torch.h>
+#include <hornet/pipelines/model_defaults.h>
+#include <torch/types.h>
 
 namespace hornet {
 namespace {
@@ -46,6 +47,13 @@ TEST(Classifier, RanksTheLogits) {
   EXPECT_EQ(classify(noise(2))[0].label, found[1][0].label);
   EXPECT_TRUE(classify(std::vector<cv::Mat>()).empty());
   EXPECT_EQ(classify.name(7), classify.names().empty() ? "class 7" : classify.names()[7]);
+}
+
+TEST(Classifier, TakesTheSizeThatTrainingHasWritten) {
+  LoadedModel model = load_model(weights::read(kCheckpoint));
+  EXPECT_EQ(official_preprocess(model).scale, cv::Size(224, 224));
+  set_default_size(model.meta, {96, 96});
+  EXPECT_EQ(official_preprocess(model).scale, cv::Size(96, 96));
 }
 
 TEST(Classifier, NeedsAClassifiersCheckpoint) {

@@ -149,6 +149,8 @@ TEST(ReduceZeroLabel, MakesTheFirstClassZero) {
   EXPECT_EQ(cv::countNonZero(reduce_zero_label(labels) != expected), 0);
   EXPECT_EQ(cv::countNonZero(reduce_zero_label(wide(labels)) != wide(expected)), 0);
   EXPECT_EQ(labels.at<uint8_t>(0), 0);
+  const cv::Mat far = reduce_zero_label(labels, 300);  // for which 8 bits have no room
+  EXPECT_EQ(cv::countNonZero(far != (cv::Mat_<uint16_t>(1, 5) << 300, 0, 149, 253, 254)), 0);
   EXPECT_THROW(reduce_zero_label(cv::Mat(2, 2, CV_8UC3)), Error);
 }
 

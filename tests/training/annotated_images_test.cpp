@@ -79,6 +79,10 @@ TEST_F(AnnotatedImagesTest, ClassesChooseAmongCategories) {
   ASSERT_EQ(objects.size(), 2);
   EXPECT_EQ(objects[0].label, 0);
   EXPECT_EQ(objects[1].label, 1);
+  // What is validated is what was chosen.
+  EXPECT_EQ(some.dataset().categories.size(), 2);
+  EXPECT_EQ(some.dataset().annotations.size(), 2);
+  EXPECT_TRUE(some.left_out().empty());
   expect_contains(class_error({"cat", "cow"}),
                   "objects.json: has no category 'cow', only cat, dog, eel");
   expect_contains(class_error({"cat", "cat"}), "the class 'cat' is named twice");
@@ -110,14 +114,24 @@ TEST_F(AnnotatedImagesTest, BoxesAreClippedToTheImage) {
   EXPECT_EQ(objects[1].box, cv::Rect2d(0, 0, 40, 30));
 }
 
+TEST_F(AnnotatedImagesTest, BoxesThatShowNothingAreLeftOut) {
+  const AnnotatedImages some = images(annotation(17, 3, R"("bbox":[1,2,3,0])") + "," +
+                                      annotation(18, 3, R"("bbox":[1,2,3,4])") + "," +
+                                      annotation(19, 3, R"("bbox":[40,2,3,4])"));
+  EXPECT_EQ(some.left_out(), (std::vector<int64_t>{17, 19}));
+  ASSERT_EQ(some.read(0).objects.size(), 1);
+  EXPECT_EQ(some.read(0).objects[0].box, cv::Rect2d(1, 2, 3, 4));
+}
+
 TEST_F(AnnotatedImagesTest, BadBoxesAndMasksNameTheAnnotation) {
   const auto error = [&](const std::string& rest) {
     return read_error(images(annotation(17, 3, rest)));
   };
   const std::string place = "objects.json: annotation 17: ";
-  expect_contains(error(R"("bbox":[1,2,3,0])"), place + "its box has no area");
-  expect_contains(error(R"("bbox":[40,2,3,4])"),
-                  place + "its box lies outside of the image of 40x30 pixels");
+  const AnnotatedImages unsized(
+      dataset(R"({"id":5,"file_name":"a.png"})", annotation(17, 3, R"("bbox":[40,2,3,4])")),
+      path(""), {}, kRoom);
+  expect_contains(read_error(unsized), place + "its box lies outside of the image of 40x30 pixels");
   expect_contains(error(R"("bbox":[1,2,3,4],"area":5,"segmentation":[[1e9,0,3,4,5,6]])"),
                   place + "a polygon's corner");
   CocoDataset data = dataset(kImage, annotation(17, 3, R"("bbox":[1,2,3,4])"));

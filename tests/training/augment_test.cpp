@@ -100,7 +100,44 @@ TEST(Augment, ScalesImageAndLabelsTogether) {
       EXPECT_NEAR(pixel[2], (y + 0.5) / 2 - 0.5, 0.51);
     }
   }
-  EXPECT_EQ(crop.labels.at<uint8_t>(50, 90), sample.labels.at<uint8_t>(25, 45));
+}
+
+// Of a pixel in the middle between two, either.
+bool has_label_near(const cv::Mat& labels, double x, double y, int label) {
+  constexpr double kReach = 0.51;
+  for (int row = cvCeil(y - kReach); row <= cvFloor(y + kReach); ++row) {
+    for (int column = cvCeil(x - kReach); column <= cvFloor(x + kReach); ++column) {
+      if (labels.at<uint8_t>(row, column) == label) return true;
+    }
+  }
+  return false;
+}
+
+TEST(Augment, LabelsAreThoseOfTheNearestPixels) {
+  LabelledImage sample = positions({60, 60});
+  for (int y = 0; y < 60; ++y) {
+    for (int x = 0; x < 60; ++x) sample.labels.at<uint8_t>(y, x) = (7 * x + 31 * y) % 250;
+  }
+  AugmentOptions options = only_crop({90, 90});
+  options.min_scale = options.max_scale = 1.5;
+  options.flip = true;
+  int flipped = 0;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    Random random(seed);
+    const LabelledImage crop = augment(sample, options, kIgnore, random);
+    const bool flip = crop.bgr.at<cv::Vec3b>(0, 0)[1] > 30;
+    flipped += flip;
+    for (int y = 1; y < 89; ++y) {
+      for (int x = 1; x < 89; ++x) {
+        const int from_left = flip ? 89 - x : x;
+        ASSERT_TRUE(has_label_near(sample.labels, (from_left + 0.5) / 1.5 - 0.5,
+                                   (y + 0.5) / 1.5 - 0.5, crop.labels.at<uint8_t>(y, x)))
+            << x << ' ' << y;
+      }
+    }
+  }
+  EXPECT_GT(flipped, 0);
+  EXPECT_LT(flipped, 8);
 }
 
 TEST(Augment, ScalesIntoABoxFirst) {

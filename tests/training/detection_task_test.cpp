@@ -214,6 +214,22 @@ TEST_F(DetectionTaskTest, PastesWhatHasAMask) {
       "--paste needs objects with masks");
 }
 
+TEST_F(DetectionTaskTest, PolygonsToValidateOnNeedTheSizesOfTheirImages) {
+  write_scenes(kScenes);
+  const char text[] =
+      R"({"categories":[{"id":1,"name":"red"},{"id":2,"name":"blue"}],)"
+      R"("images":[{"id":0,"file_name":"0.png"}],"annotations":[{"id":4,"image_id":0,)"
+      R"("category_id":1,"area":5,"bbox":[10,16,44,36],"segmentation":[[10,16,54,16,54,52]]}]})";
+  const auto unsized = [&] {
+    return AnnotatedImages(parse_coco_dataset(text, "bare.json"), path(""), {}, kRoom);
+  };
+  EXPECT_EQ(DetectionTask(unsized(), std::nullopt, plain_options()).size(), 1);
+  expect_contains(
+      error_of([&] { DetectionTask(write_scenes(kScenes), unsized(), plain_options()); },
+               ErrorCode::kInput),
+      "bare.json: image 0: has no 'width' and 'height'");
+}
+
 TEST_F(DetectionTaskTest, RefusesCropsThatAPyramidCannotDivide) {
   DetectionOptions options = plain_options();
   options.augment.crop = {96, 80};

@@ -59,6 +59,15 @@ TEST_F(Samples, LabelsMayCountFromOne) {
   EXPECT_EQ(cv::countNonZero(labels == 8), cv::countNonZero(stored == 9));
 }
 
+TEST_F(Samples, AnIgnoredLabelOf16BitsFindsRoom) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 1, {40, 32}));
+  const cv::Mat labels = LabelledImages(list, {9, 65535, /*reduce_zero=*/true}, 0).read(0).labels,
+                stored = testing::scene_with_labels({40, 32}, 0).labels;
+  ASSERT_EQ(labels.depth(), CV_16U);
+  EXPECT_EQ(cv::countNonZero(labels == 65535), cv::countNonZero(stored == 0));
+  EXPECT_EQ(LabelledImages(list, {256, 300}, 0).read(0).labels.depth(), CV_16U);
+}
+
 TEST(BalancedWeights, AreThoseOfENetWithAMeanOfOne) {
   const auto weights = balanced_weights({900, 100, 0});
   const double common = 1 / std::log(1.92), rare = 1 / std::log(1.12);

@@ -1,10 +1,15 @@
 // Tasks and the loop: losses by hand, learning by heart, resuming to the bit, errors.
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/segmentor.h>
 #include <hornet/training/classification_task.h>
 #include <hornet/training/initialise.h>
 #include <hornet/training/trainer.h>
+
+#include <csignal>
+#include <utility>
 
 #include "tests/pipelines/temporary_folder.h"
 #include "tests/training/scenes.h"
@@ -109,7 +114,7 @@ TEST_F(Training, IsResumedToTheBit) {
   EXPECT_EQ(once.run(), 0);
 
   TrainerOptions options = options_for("twice", 6);
-  options.settings = {{"lr", "0.003"}};
+  options.settings = {{"lr", "0.003"}, {"pretrained", "a.pth"}};
   {
     const auto first_part = make_task(3, random);
     Trainer trainer(*first_part, options);
@@ -121,7 +126,8 @@ TEST_F(Training, IsResumedToTheBit) {
   torch::manual_seed(99);
   options.settings = {{"lr", "0.004"}};
   Trainer resumed(*second_part, options);
-  EXPECT_EQ(resumed.resume(), (std::vector<std::string>{"--lr 0.004 (before: 0.003)"}));
+  EXPECT_EQ(resumed.resume(), (std::vector<std::string>{"--lr 0.004 (before: 0.003)",
+                                                        "--pretrained not set (before: a.pth)"}));
   EXPECT_EQ(resumed.iteration(), 3);
   EXPECT_EQ(resumed.run(), 0);
   for (const char* name : {"state.safetensors", "model.safetensors"}) {
@@ -131,6 +137,45 @@ TEST_F(Training, IsResumedToTheBit) {
       EXPECT_TRUE(torch::equal(weights::to_torch(tensor), weights::to_torch(b.tensors.at(key))))
           << name << ' ' << key;
     }
+  }
+}
+
+// A task whose first validation is interrupted.
+class Impatient : public SegmentationTask {
+ public:
+  using SegmentationTask::SegmentationTask;
+  Metrics evaluate(const Validation& validation) override {
+    if (!std::exchange(pressed_, true)) std::raise(SIGINT);
+    return SegmentationTask::evaluate(validation);
+  }
+
+ private:
+  bool pressed_ = false;
+};
+
+TEST_F(Training, AnInterruptedValidationIsMadeUpFor) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 2));
+  for (const int64_t last : {2, 3}) {  // at the end, and before
+    SCOPED_TRACE(last);
+    const std::string folder = "run" + std::to_string(last);
+    TrainerOptions options = options_for(folder, last);
+    options.validate_every = 2;
+    {
+      const InterruptGuard guard;
+      Impatient task(list, list, scene_options());
+      Trainer trainer(task, options);
+      EXPECT_EQ(trainer.run(), static_cast<int>(ErrorCode::kInterrupted));
+      EXPECT_EQ(trainer.iteration(), 2);
+      EXPECT_TRUE(TrainingLog(path(folder)).metrics().iterations.empty());
+    }
+    const InterruptGuard again;  // which forgets the signal
+    SegmentationTask task(list, list, scene_options());
+    Trainer resumed(task, options);
+    resumed.resume();
+    EXPECT_EQ(resumed.run(), 0);
+    std::vector<int64_t> validated = {2};
+    if (last > 2) validated.push_back(last);
+    EXPECT_EQ(TrainingLog(path(folder)).metrics().iterations, validated);
   }
 }
 
@@ -311,6 +356,7 @@ TEST_F(Training, ClassifiesImagesOfFolders) {
   EXPECT_LT(TrainingLog(path("run")).losses().rows.back()[0], 0.1);
   const LoadedModel model = load_model(weights::read(path("run/best.safetensors")));
   EXPECT_EQ(model.meta.classes, (std::vector<std::string>{"blue", "red"}));
+  EXPECT_EQ(default_size(model.meta), options.augment.crop);
 
   std::filesystem::remove(path("blue") / "1.png");
   task.model().eval();
