@@ -16,8 +16,8 @@ void add_segmentor_options(po::options_description& options) {
       "blend", text("HOW")->default_value("mean"),
       "mean of overlapping windows, or hann: weighted so that no seam shows")(
       "tta", po::bool_switch(),
-      "average six scales and their mirror images: 20 times the work; of each window, or with "
-      "--size or --mode whole of the image")(
+      "average six scales and their mirror images: 20 times the work; of each window, or, "
+      "if it is taken as a whole, of the image")(
       "max-memory", text("SIZE")->default_value("2G"),
       "bound of the memory, for example 512M; wide images are done in column blocks")(
       "palette", text("NAME"),

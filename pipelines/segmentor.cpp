@@ -266,8 +266,8 @@ std::vector<cv::Rect> Segmentor::regions(const WindowSource& source, bool probab
                   "an image of " + std::to_string(image.width) + "x" +
                       std::to_string(image.height) + " pixels, taken as a whole, needs " +
                       std::to_string((pixels >> 10) * kCopies * kFloat * classes >> 10) +
-                      " MiB of logits; raise --max-memory, or leave --mode whole and --size out "
-                      "to go over it in windows");
+                      " MiB of logits; raise --max-memory, or use --mode slide without --size to "
+                      "go over it in windows");
     }
     return {{{0, 0}, image}};
   }

@@ -55,6 +55,7 @@ class VideoRun {
   FrameInput preprocess(Frame frame) {
     const StageTimer timer(preprocess_time_, 1);
     Preprocessed input = detector_.preprocess(frame.bgr);
+    input.resized_rgb.release();  // which no detector reads
     return {std::move(frame), std::move(input)};
   }
 
