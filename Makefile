@@ -17,7 +17,8 @@ test: all
 # The people in a real video, found by a model that this project has trained. Runs again only when
 # the program or the model has changed.
 MODEL := demos/models/pedestrians.safetensors
-demo: all
+demo: $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target hornet_program
 	@mkdir -p $(OUT)
 	@video="$(VIDEO)"; [ -n "$$video" ] || video=$$(cmake/bootstrap.sh --video) || exit 1; \
 	out=$(OUT)/vtest.mp4; \

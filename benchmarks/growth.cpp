@@ -15,7 +15,12 @@
 #include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/heads/random_weights.h>
 #include <hornet/pipelines/measure.h>
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+#include <torch/version.h>
 
 #include <cmath>
 #include <iostream>

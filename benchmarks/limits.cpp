@@ -2,7 +2,8 @@
 
 #include <ATen/Parallel.h>
 #include <hornet/backbone/ops/cpu/vector_levels.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <chrono>

@@ -8,6 +8,7 @@
 // `limit`, the share of the limit: 1 where the op takes the time that its arithmetic needs at the
 // matrix rate or its bytes at the bandwidth of memory of their size, whichever is longer. Sizes are
 // those of HorNet-T at 224x224 and 800x1216, and odd ones.
+#include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <hornet/backbone/gnconv.h>
 #include <hornet/backbone/layer_norm.h>
@@ -19,7 +20,9 @@
 #include <hornet/heads/ops/paste_masks.h>
 #include <hornet/heads/ops/roi_align.h>
 #include <hornet/pipelines/measure.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <chrono>

@@ -11,7 +11,8 @@
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/raster_reader.h>
 #include <hornet/pipelines/segment_windows.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 #include <iostream>

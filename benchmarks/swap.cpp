@@ -11,10 +11,11 @@
 #include <hornet/interop/network.h>
 #include <hornet/interop/onnx_model.h>
 #include <hornet/interop/opencv_net.h>
-#include <torch/torch.h>
+#include <hornet/pipelines/measure.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
-#include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -30,8 +31,6 @@ namespace fs = std::filesystem;
 struct Way {
   std::string name;
   std::function<torch::Tensor()> run;
-  std::vector<double> milliseconds = {};
-  double error = 0;
 };
 
 torch::Tensor to_tensor(const cv::Mat& mat) {
@@ -46,20 +45,9 @@ std::function<torch::Tensor()> run_net(cv::dnn::Net net, const cv::Mat& blob) {
   };
 }
 
-void time_ways(std::vector<Way>& ways, int rounds) {
-  const torch::Tensor expected = ways.front().run().clone();
-  for (Way& way : ways) {
-    way.error = ((way.run() - expected).abs().max() / expected.abs().max()).item<double>();
-  }
-  for (int round = 0; round < rounds; ++round) {
-    for (Way& way : ways) {
-      const auto began = std::chrono::steady_clock::now();
-      way.run();
-      const std::chrono::duration<double, std::milli> spent =
-          std::chrono::steady_clock::now() - began;
-      way.milliseconds.push_back(spent.count());
-    }
-  }
+// The largest difference, as a share of the largest value.
+double difference(const torch::Tensor& result, const torch::Tensor& expected) {
+  return ((result - expected).abs().max() / expected.abs().max()).item<double>();
 }
 
 int run(const std::string& name, int size, const fs::path& folder, int rounds) {
@@ -77,18 +65,22 @@ int run(const std::string& name, int size, const fs::path& folder, int rounds) {
   const torch::Tensor input = torch::randn({1, 3, size, size});
   const cv::Mat blob(std::vector<int>{1, 3, size, size}, CV_32F, input.data_ptr());
   opencv::NetOptions options{{size, size}, graph::Pixels::kNormalised};
-  std::vector<Way> ways = {
+  const std::vector<Way> ways = {
       {"libtorch", [&] { return model->forward(input); }},
       {"opencv_make_net", run_net(opencv::make_net(weights, options), blob)},
       {"opencv_read_onnx", run_net(cv::dnn::readNet(exported.string()), blob)}};
-  time_ways(ways, rounds);
-
+  const torch::Tensor expected = ways.front().run().clone();
   nlohmann::ordered_json result = {{"model", name}, {"size", size}};
-  for (Way& way : ways) {
-    std::sort(way.milliseconds.begin(), way.milliseconds.end());
-    result["median_ms"][way.name] = way.milliseconds[way.milliseconds.size() / 2];
-    result["error"][way.name] = way.error;
+  std::vector<std::function<void()>> runs;
+  for (const Way& way : ways) {
+    result["error"][way.name] = difference(way.run(), expected);
+    runs.push_back(way.run);
   }
+  MeasureOptions turns;
+  turns.seconds = 0;
+  turns.least_runs = rounds;
+  const std::vector<Durations> times = measure(runs, turns);
+  for (size_t i = 0; i < ways.size(); ++i) result["median_ms"][ways[i].name] = times[i].median();
   std::cout << result.dump() << '\n';
   return 0;
 }

@@ -15,7 +15,8 @@
 #include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/video.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <filesystem>
 #include <iostream>

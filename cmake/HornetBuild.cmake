@@ -164,7 +164,8 @@ function(hornet_library name)
   hornet_component(${name} PACKAGES ${ARG_PACKAGES})
 endfunction()
 
-# hornet_use_torch_pch(target): reuse the precompiled <torch/torch.h> of hornet_backbone.
+# hornet_use_torch_pch(target): reuse what hornet_backbone has precompiled of LibTorch. For files that use
+# nothing of it SKIP_PRECOMPILE_HEADERS is faster.
 function(hornet_use_torch_pch target)
   target_precompile_headers(${target} REUSE_FROM hornet_backbone)
 endfunction()

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 #include <hornet/backbone/hornet.h>
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <string>

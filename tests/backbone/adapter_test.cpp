@@ -3,6 +3,8 @@
 #include <hornet/backbone/adapter.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/weights/checkpoint.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/optim/sgd.h>
 
 #include <algorithm>
 

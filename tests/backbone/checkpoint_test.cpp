@@ -2,7 +2,11 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/weights/checkpoint.h>
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "tests/modules.h"
 

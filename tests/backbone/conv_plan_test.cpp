@@ -1,7 +1,11 @@
 // Prepared convolutions against LibTorch's.
 #include <gtest/gtest.h>
 #include <hornet/backbone/plan/pyramid_conv.h>
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hornet::plan {
 namespace {

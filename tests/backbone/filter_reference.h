@@ -1,7 +1,7 @@
 // The global filter in plain loops: its definition, for tests to compare with.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <complex>

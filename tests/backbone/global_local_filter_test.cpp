@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/global_local_filter.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
 
 #include "tests/backbone/filter_reference.h"
 #include "tests/gradcheck.h"

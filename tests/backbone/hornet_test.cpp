@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/hornet.h>
+#include <torch/serialize.h>
 
 #include <sstream>
 

@@ -2,6 +2,7 @@
 // is a GPU, on it.
 #include <ATen/Context.h>
 #include <hornet/backbone/plan/map_plan.h>
+#include <torch/cuda.h>
 
 #include "tests/backbone/weights_that_matter.h"
 #include "tests/modules.h"

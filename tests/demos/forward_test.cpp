@@ -1,7 +1,7 @@
 // `hornet forward`: the names and shapes that it writes, the authors' numbers, and bad inputs.
 #include <gtest/gtest.h>
 #include <hornet/backbone/weights/checkpoint.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <filesystem>
 #include <set>

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/blob.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgproc.hpp>

@@ -3,7 +3,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/blob.h>
 #include <hornet/pipelines/detection_model.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <map>

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/detector.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 

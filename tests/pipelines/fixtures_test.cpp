@@ -5,7 +5,9 @@
 // stage from the saved inputs, and end to end by matching detections and counting labels.
 #include <gtest/gtest.h>
 #include <hornet/pipelines/results.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include <map>
 

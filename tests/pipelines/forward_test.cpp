@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 #include <hornet/pipelines/forward.h>
-#include <torch/torch.h>
 
 #include <string>
 

@@ -3,7 +3,7 @@
 // float64. A reduced precision may lose as many units in its last place as float32 loses in its
 // own, and little more: a part that falls out of float32 where it should not loses far more.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdio>
 #include <map>

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/segment_windows.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <atomic>

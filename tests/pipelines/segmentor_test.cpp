@@ -4,7 +4,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/forward.h>
 #include <hornet/pipelines/segmentor.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <opencv2/imgproc.hpp>
 #include <tuple>

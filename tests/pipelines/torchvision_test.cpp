@@ -5,7 +5,7 @@
 #include <hornet/heads/model_complexity.h>
 #include <hornet/pipelines/detector.h>
 #include <hornet/pipelines/forward.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cmath>
 #include <fstream>

@@ -9,6 +9,8 @@
 #include <hornet/training/initialise.h>
 #include <hornet/training/trainer.h>
 #include <torch/nn/functional/loss.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/pooling.h>
 
 #include <csignal>
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <hornet/training/detection_losses.h>
 #include <hornet/training/initialise.h>
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/optim/adamw.h>
 
 #include <cmath>
 

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/depthwise_conv.h>
 #include <hornet/backbone/ops/depthwise_conv.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hornet::ops {
 namespace {

@@ -1,6 +1,7 @@
 // hornet::gnconv against its formula, written out with convolutions and slices.
 #include <hornet/backbone/gnconv.h>
 #include <hornet/backbone/ops/gnconv.h>
+#include <torch/cuda.h>
 
 #include <numeric>
 

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 #include <hornet/heads/ops/blend_windows.h>
 #include <hornet/heads/ops/blend_windows_sample.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hornet::ops {
 namespace {

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <hornet/heads/ops/resize_bilinear.h>
-#include <torch/torch.h>
+#include <torch/autograd.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace hornet::ops {
 namespace {
