@@ -160,7 +160,8 @@ TEST_P(InferenceLevel, GivesWhatSingleGnConvsGive) {
           EXPECT_EQ(prepared_bytes(*conv) > 0, size[1] == 1);
           const torch::InferenceMode inference;
           expect_same({conv->forward(x)}, expected);
-          EXPECT_GT(prepared_bytes(*conv), 4 * parameter_count(*conv));
+          EXPECT_GT(prepared_bytes(*conv), 3 * parameter_count(*conv))
+              << "of 4 bytes each, some are folded";
           const Tensor transposed = x.transpose(2, 3).contiguous().transpose(2, 3);
           expect_same({conv->forward(transposed)}, expected);
           const Autocast autocast(torch::kBFloat16);
