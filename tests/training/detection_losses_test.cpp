@@ -160,6 +160,21 @@ DetectionLossOptions few_rois(bool cascade) {
   return options;
 }
 
+TEST(DetectionLosses, AssignAsTheAuthorsConfigurationsDo) {
+  const DetectionLossOptions plain(/*cascade=*/false), cascade(/*cascade=*/true);
+  ASSERT_EQ(plain.roi_assign.size(), 1);
+  EXPECT_EQ(plain.roi_assign[0].positive_iou, 0.5);
+  EXPECT_TRUE(plain.roi_assign[0].low_quality);
+  ASSERT_EQ(cascade.roi_assign.size(), 3);
+  for (const size_t stage : {0, 1, 2}) {
+    const double iou = std::vector<double>{0.5, 0.6, 0.7}[stage];
+    EXPECT_EQ(cascade.roi_assign[stage].positive_iou, iou);
+    EXPECT_EQ(cascade.roi_assign[stage].negative_iou, iou);
+    EXPECT_FALSE(cascade.roi_assign[stage].low_quality);
+    EXPECT_EQ(cascade.stage_weights[stage], (std::vector<double>{1, 0.5, 0.25}[stage]));
+  }
+}
+
 TEST(DetectionLosses, HaveTheNamesOfTheirStages) {
   const auto names = [](bool cascade) {
     MaskRcnn model = tiny_model(cascade);

@@ -105,6 +105,23 @@ TEST_F(Training, LearnsTwoImagesByHeart) {
   EXPECT_EQ(log.metrics().columns[5], "IoU disc");
 }
 
+TEST_F(Training, TheAuxiliaryLossCountsTwoFifths) {
+  const auto task = make_task(2);
+  task->model().eval();  // the same features twice
+  SegmentationOptions alone = scene_options();
+  EXPECT_EQ(alone.auxiliary_weight, 0.4);
+  alone.auxiliary_weight = 1;
+  const auto other = make_task(2, alone);
+  other->model().eval();
+  Batch batch = stack({task->example(0, 1), task->example(1, 2)});
+  const torch::NoGradGuard no_grad;
+  const Losses losses = task->losses(batch), full = other->losses(batch);
+  ASSERT_EQ(losses.parts[1].first, "aux");
+  expect_close(losses.parts[0].second, full.parts[0].second, 1e-6);
+  expect_close(losses.parts[1].second, 0.4 * full.parts[1].second, 1e-6);
+  EXPECT_GT(full.parts[1].second.item<double>(), 0.1);
+}
+
 TEST_F(Training, IsResumedToTheBit) {
   SegmentationOptions random = scene_options();  // dropout and stochastic depth draw numbers, too
   random.architecture.segmentor->decode.dropout(0.2);
