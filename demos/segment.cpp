@@ -134,9 +134,7 @@ int run_segment(int argc, char** argv) {
     throw Error(ErrorCode::kInput, job.input.string() + ": no such file or folder");
   }
   RuntimeOptions runtime = runtime_options(*values);
-  if (job.group.size > 1) {
-    runtime.device = own_device(runtime.device, job.group.local_rank, gpu_count());
-  }
+  runtime.device = own_device(runtime.device, job.group.local_rank, gpu_count());
   Segmentor segmentor((*values)["weights"].as<std::string>(), runtime, options);
   job.fingerprint = fingerprint(*values, segmentor.runtime());
   const bool leads = job.group.rank == 0;

@@ -147,13 +147,19 @@ LabelScores LabelMetrics::scores() const {
   return scores;
 }
 
+cv::Mat with_room_for(int label, const cv::Mat& labels) {
+  constexpr int kLargestOf8Bits = 255;
+  if (label <= kLargestOf8Bits) return labels;
+  cv::Mat wide;
+  labels.convertTo(wide, CV_16U);
+  return wide;
+}
+
 cv::Mat reduce_zero_label(const cv::Mat& labels, int ignore_label) {
   if (!is_label_map(labels)) {
     throw Error(ErrorCode::kInput, "labels: expected one channel of 8 or 16 bits unsigned");
   }
-  constexpr int kWidest8Bits = 255;
-  cv::Mat reduced;
-  labels.convertTo(reduced, ignore_label > kWidest8Bits ? CV_16U : labels.depth());
+  cv::Mat reduced = with_room_for(ignore_label, labels).clone();
   reduced.depth() == CV_8U ? reduce<uint8_t>(reduced, ignore_label)
                            : reduce<uint16_t>(reduced, ignore_label);
   return reduced;

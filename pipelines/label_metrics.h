@@ -62,9 +62,12 @@ class LabelMetrics {
   int64_t pixels_ = 0, foreign_ = 0;
 };
 
+// The labels, in 16 bits if `label` has no room in theirs.
+cv::Mat with_room_for(int label, const cv::Mat& labels);
+
 // Labels of data sets that count classes from 1 and keep 0 for what has none (ADE20K): 0 becomes
-// the ignored label, every other one less. mmsegmentation's reduce_zero_label. Of 16 bits if the
-// labels are or the ignored one needs it.
+// the ignored label, every other one less. mmsegmentation's reduce_zero_label. With room for the
+// ignored label.
 cv::Mat reduce_zero_label(const cv::Mat& labels, int ignore_label = 255);
 
 }  // namespace hornet

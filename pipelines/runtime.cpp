@@ -28,15 +28,14 @@ std::optional<int> gpu_index(const std::string& name) {
 }
 
 torch::Device parse_device(const std::string& name) {
-  const bool available = torch::cuda::is_available();
-  if (name == "auto") return torch::Device(available ? "cuda:0" : "cpu");
+  const int count = gpu_count();
+  if (name == "auto") return torch::Device(count > 0 ? "cuda:0" : "cpu");
   if (name == "cpu") return torch::Device(torch::kCPU);
   const std::optional<int> index = gpu_index(name);
   if (!index) {
     throw Error(ErrorCode::kUsage,
                 "--device " + name + ": expected auto, cpu, cuda or cuda:N with N from 0 to 99");
   }
-  const int count = gpu_count();
   if (*index >= count) {
     throw Error(ErrorCode::kDevice, "--device " + name + ": this program sees " +
                                         std::to_string(count) +

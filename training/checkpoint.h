@@ -5,9 +5,10 @@
 //   export_model("run/model.safetensors", *model, {metadata, ...});
 //
 // A state is a .safetensors file: `model.<name>`, `ema.<name>`, and AdamW's two moments as
-// `adamw.1.<name>` and `adamw.2.<name>`. Its metadata are the iteration, the best value of the
-// metric so far, and the options of the run. There is no state of a random generator: every
-// iteration seeds its own with the run's seed and its number. Files appear complete or not at all.
+// `adamw.1.<name>` and `adamw.2.<name>`. Its metadata are the iteration, the last one that
+// was validated, the best value of the metric so far, and the options of the run. There is no state
+// of a random generator: every iteration seeds its own with the run's seed and its number. Files
+// appear complete or not at all.
 #pragma once
 
 #include <hornet/backbone/weights/tensor_file.h>

@@ -10,13 +10,13 @@
 namespace hornet {
 namespace {
 
-std::shared_ptr<Transport> connect([[maybe_unused]] const std::string& device) {
+std::shared_ptr<Transport> connect(const ProcessGroup& group,
+                                   [[maybe_unused]] const std::string& device) {
 #ifdef HORNET_WITH_NCCL
   if (device.compare(0, 4, "cuda") == 0 && torch::cuda::is_available()) {
     return make_nccl_transport(ProcessGroup::from_environment(), torch::Device(device));
   }
 #endif
-  const ProcessGroup group = ProcessGroup::from_environment(/*with_address=*/false);
 #ifdef HORNET_WITH_MPI
   return make_mpi_transport(group);
 #else
@@ -154,7 +154,7 @@ ProcessTeam join_team(RuntimeOptions& runtime) {
   const ProcessGroup group = ProcessGroup::from_environment(/*with_address=*/false);
   if (group.size == 1) return {};
   runtime.device = own_device(runtime.device, group.local_rank, gpu_count());
-  return ProcessTeam(connect(runtime.device));
+  return ProcessTeam(connect(group, runtime.device));
 }
 
 }  // namespace hornet

@@ -36,9 +36,7 @@ cv::Mat read_labels(const fs::path& path, cv::Size image, const LabelRules& rule
                 " pixels, but its image has " + std::to_string(image.width) + "x" +
                 std::to_string(image.height));
   }
-  cv::Mat labels = reader.read({{0, 0}, size});
-  constexpr int kWidest8Bits = 255;
-  if (rules.ignore > kWidest8Bits) labels.convertTo(labels, CV_16U);  // where it has room
+  cv::Mat labels = with_room_for(rules.ignore, reader.read({{0, 0}, size}));
   if (rules.reduce_zero) labels = reduce_zero_label(labels, rules.ignore);
   const auto stray = labels.depth() == CV_8U ? stray_label<uint8_t>(labels, rules)
                                              : stray_label<uint16_t>(labels, rules);

@@ -67,12 +67,13 @@ void global_filter_into_composite(const at::Tensor& x, const at::Tensor& complex
 // columns 0 and W/2 all but the Hermitian part. GPUs' real transforms leave open what they make of
 // the rest.
 void keep_hermitian_part(const at::Tensor& spectrum, int64_t width) {
-  for (const int64_t column : {int64_t{0}, width / 2}) {
-    if (column > 0 && width % 2 != 0) continue;
+  const auto keep = [&](int64_t column) {
     const at::Tensor values = spectrum.select(3, column);
     const at::Tensor mirrored = values.flip(2).roll(1, 2);  // index h is -h modulo H there
     values.copy_((values + at::conj_physical(mirrored)) / 2);
-  }
+  };
+  keep(0);
+  if (width % 2 == 0) keep(width / 2);
 }
 
 }  // namespace

@@ -120,8 +120,9 @@ std::shared_ptr<const MapPlan::Filters> MapPlan::filters_for(const at::Tensor& i
     }
     made.stages.push_back(std::move(filters));
   }
-  finish_work(images.device());
-  if (filters_.size() >= GlobalLocalFilterImpl::kCachedSizes) {
+  if (filters_.size() < GlobalLocalFilterImpl::kCachedSizes) {
+    finish_work(images.device());
+  } else {
     finish_all_work(images.device());
     filters_.pop_back();
   }
