@@ -34,8 +34,10 @@ install: all
 clean:
 	@rm -rf $(BUILD) $(OUT)
 
-# Configured once; bootstrap.sh installs what is missing and prints LibTorch's prefix.
+# Configured once; bootstrap.sh installs what is missing and prints LibTorch's prefix. Several sources
+# at a time: most of what compiling one takes is LibTorch's headers. Who edits has it quicker without:
+# CMAKE_ARGS=-DCMAKE_UNITY_BUILD=OFF.
 $(BUILD)/build.ninja: cmake/bootstrap.sh
 	@prefix=$$(cmake/bootstrap.sh) && \
-	  cmake -S . -B $(BUILD) -G Ninja -DCMAKE_PREFIX_PATH="$$prefix" $(CMAKE_ARGS)
+	  cmake -S . -B $(BUILD) -G Ninja -DCMAKE_PREFIX_PATH="$$prefix" -DCMAKE_UNITY_BUILD=ON $(CMAKE_ARGS)
 	@touch $@

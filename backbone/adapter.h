@@ -1,8 +1,8 @@
 // A network of yours as a hornet::Backbone, without a class to write.
 //
-//   MyNet net;                                  // forward(Tensor) -> std::vector<Tensor>
-//   auto backbone = hornet::as_backbone(net, {{32, 4}, {64, 8}});     // channels, stride: a level
-//   each hornet::Fpn neck(hornet::FpnOptions(backbone->feature_info()));
+//   MyNet net;  // forward(Tensor) -> std::vector<Tensor>
+//   auto backbone = hornet::as_backbone(net, {{32, 4}, {64, 8}});  // channels, stride of a level
+//   hornet::Fpn neck(hornet::FpnOptions(backbone->feature_info()));
 //
 // The backbone has your module's parameters, buffers and children under their own names and shares
 // them with it: training, .to(), state dicts and checkpoints work as before, through either side.

@@ -51,6 +51,7 @@ std::optional<Features> prepared_forward(plan::PreparedTrunk* prepared,
                                          const torch::nn::Module& owner,
                                          const torch::Tensor& images) {
   if (prepared == nullptr) return std::nullopt;
+  if (plan::weights_may_change(owner)) prepared->drop();
   if (!takes_prepared_way(owner, images) && !plan::takes_map_way(owner, images)) {
     return std::nullopt;
   }

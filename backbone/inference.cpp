@@ -14,6 +14,13 @@ void visit_preparable(torch::nn::Module& module, const Visit& visit) {
 }  // namespace
 
 void prepare_for_inference(torch::nn::Module& model) {
+  for (const torch::Tensor& weight : model.parameters()) {
+    if (!weight.is_inference()) continue;
+    TORCH_WARN(
+        "hornet::prepare_for_inference: weights were made under torch::InferenceMode, so "
+        "the plain modules will run; make the model before the guard.");
+    break;
+  }
   visit_preparable(model, [](Preparable& part) { part.prepare(); });
 }
 

@@ -8,11 +8,12 @@
 // in evaluation mode, under InferenceMode, and meets float32 on the CPU. Under autocast to bf16
 // what its matrix products take is rounded, and nothing else. A HorNet has a faster way for GPUs
 // too, with autocast and without. Otherwise nothing changes. The first call folds and packs the
-// weights. A weight that changes afterwards is noticed by its version counter, as autograd does it,
-// and prepared anew at the next call; a replaced module needs another call of
-// prepare_for_inference. Weights are then twice in memory, and a HorNet has a workspace of the
-// largest input so far; both once more if the model runs in float32 and in bf16. Necks and heads
-// share a workspace of the calling thread.
+// weights. A weight that changes afterwards is noticed, by its version counter as autograd does it,
+// and prepared anew at the next call; so is everything once a part has run in training mode or with
+// gradients on. What is written through tensor.data() between two calls under InferenceMode is not
+// seen, and a replaced module needs another call of prepare_for_inference. Weights are then twice
+// in memory, and a HorNet has a workspace of the largest input so far; both once more if the model
+// runs in float32 and in bf16. Necks and heads share a workspace of the calling thread.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -28,7 +29,8 @@ class Preparable {
   virtual int64_t prepared_bytes() const = 0;
 };
 
-// Prepares `model` and all of its parts that are Preparable.
+// Prepares `model` and all of its parts that are Preparable. Warns of weights that were made under
+// InferenceMode: changes of such could not be noticed, so the plain modules run.
 void prepare_for_inference(torch::nn::Module& model);
 
 // What all prepared parts of a model hold.

@@ -9,12 +9,12 @@ namespace {
 
 constexpr int64_t kExpansion = 4;
 
-struct Variant {
+struct ResNetDepths {
   const char* name;
   std::array<int64_t, 4> depths;
 };
 
-constexpr Variant kVariants[] = {
+constexpr ResNetDepths kResNets[] = {
     {"resnet50", {3, 4, 6, 3}},
     {"resnet101", {3, 4, 23, 3}},
 };
@@ -41,7 +41,7 @@ torch::nn::Sequential stage(const ResNetOptions& options, int64_t index) {
 
 ResNetOptions resnet_variant(const std::string& name) {
   std::string known;
-  for (const Variant& variant : kVariants) {
+  for (const ResNetDepths& variant : kResNets) {
     if (name == variant.name) {
       ResNetOptions options;
       options.depths = variant.depths;
@@ -54,12 +54,12 @@ ResNetOptions resnet_variant(const std::string& name) {
 
 std::vector<std::string> resnet_variant_names() {
   std::vector<std::string> names;
-  for (const Variant& variant : kVariants) names.emplace_back(variant.name);
+  for (const ResNetDepths& variant : kResNets) names.emplace_back(variant.name);
   return names;
 }
 
 std::string variant_name(const ResNetOptions& options) {
-  for (const Variant& variant : kVariants) {
+  for (const ResNetDepths& variant : kResNets) {
     if (options.base_width == ResNetOptions().base_width && options.depths == variant.depths) {
       return variant.name;
     }

@@ -134,14 +134,18 @@ macro(hornet_cuda_architectures)
 endmacro()
 
 # Warnings are errors in our own code. -fPIC everywhere, so that one precompiled header serves
-# libraries and programs alike.
+# libraries and programs alike; OpenMP everywhere, because LibTorch's at::parallel_for is a plain loop
+# in sources that are compiled without.
 function(hornet_compile_options target)
   target_compile_options(
-    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fPIC -fno-math-errno>
+    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -fPIC -fopenmp -fno-math-errno>
                       $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-fPIC
                       --expt-relaxed-constexpr -diag-suppress=20012>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+    # GCC warns of a class with a field of the same file's anonymous namespace where other sources
+    # are included before (CMAKE_UNITY_BUILD).
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess
+                                             -Wno-subobject-linkage>)
   endif()
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
 endfunction()

@@ -1,3 +1,4 @@
+#include <c10/core/InferenceMode.h>
 #include <hornet/backbone/error.h>
 #include <hornet/heads/model.h>
 #include <hornet/heads/model_complexity.h>
@@ -242,6 +243,9 @@ std::string prefix_of(const weights::File& file, const Architecture& architectur
 }  // namespace
 
 LoadedModel load_model(const weights::File& given, bool allow_partial) {
+  // Normal tensors even under InferenceMode: inference tensors could not be watched for changes, so
+  // the model could not be prepared.
+  const c10::InferenceMode normal(false);
   const Architecture architecture = recognise(given);
   const bool renamed = has_torchvision_names(given);
   const weights::File file = renamed ? from_torchvision(given) : given;

@@ -13,25 +13,25 @@ namespace {
 using cv::dnn::LayerParams;
 using cv::dnn::MatShape;
 
-constexpr int64_t kLanes = 32;  // outputs of a row that are computed at once
+constexpr int64_t kOutputLanes = 32;  // outputs of a row that are computed at once
 
 // out[y][x] = bias + the sum over a kernel x kernel window of `padded`, whose rows are `step` long
-// and hold kLanes numbers more than the last window needs.
+// and hold kOutputLanes numbers more than the last window needs.
 HORNET_VECTOR_LEVELS void convolve(const float* padded, int64_t step, const float* weight,
                                    int64_t kernel, float bias, int64_t height, int64_t width,
                                    float* out) {
   for (int64_t y = 0; y < height; ++y) {
-    for (int64_t x = 0; x < width; x += kLanes) {
-      float sum[kLanes];
-      for (int64_t lane = 0; lane < kLanes; ++lane) sum[lane] = bias;
+    for (int64_t x = 0; x < width; x += kOutputLanes) {
+      float sum[kOutputLanes];
+      for (int64_t lane = 0; lane < kOutputLanes; ++lane) sum[lane] = bias;
       for (int64_t ky = 0; ky < kernel; ++ky) {
         const float* line = padded + (y + ky) * step + x;
         for (int64_t kx = 0; kx < kernel; ++kx) {
           const float factor = weight[ky * kernel + kx];
-          for (int64_t lane = 0; lane < kLanes; ++lane) sum[lane] += factor * line[kx + lane];
+          for (int64_t lane = 0; lane < kOutputLanes; ++lane) sum[lane] += factor * line[kx + lane];
         }
       }
-      const int64_t count = std::min(kLanes, width - x);
+      const int64_t count = std::min(kOutputLanes, width - x);
       std::copy(sum, sum + count, out + y * width + x);
     }
   }
@@ -55,7 +55,7 @@ class DepthwiseLayer : public MapLayer {
     const int channels = input.size[1];
     const int64_t height = input.size[2], width = input.size[3];
     const int64_t kernel = blobs[0].size[2], border = kernel / 2;
-    const int64_t step = (width + kLanes - 1) / kLanes * kLanes + kernel;
+    const int64_t step = (width + kOutputLanes - 1) / kOutputLanes * kOutputLanes + kernel;
     cv::parallel_for_({0, input.size[0] * channels}, [&](const cv::Range& range) {
       std::vector<float> padded((height + kernel) * step, 0.0f);
       for (int i = range.start; i < range.end; ++i) {

@@ -1,6 +1,7 @@
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/hornet.h>
 #include <hornet/training/initialise.h>
+#include <hornet/training/internal/ends_with.h>
 #include <torch/nn/init.h>
 
 #include <cmath>
@@ -59,10 +60,6 @@ void raise_gates(torch::nn::Module& module) {
   if (auto* filter = mixer->as<GlobalLocalFilterImpl>()) filter->post_norm->weight.fill_(gain);
 }
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 }  // namespace
 
 Initialisation parse_initialisation(const std::string& text) {
@@ -77,7 +74,7 @@ void initialise(torch::nn::Module& model, Initialisation how) {
   if (how == Initialisation::kFanIn) model.apply(raise_gates);
   for (const auto& parameter : model.named_parameters()) {
     for (const LastLayer& last : kLastLayers) {
-      if (!ends_with(parameter.key(), std::string(last.name) + ".weight")) continue;
+      if (!internal::ends_with(parameter.key(), std::string(last.name) + ".weight")) continue;
       torch::nn::init::normal_(parameter.value(), 0, last.std);
     }
   }

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/backbone/weights/checkpoint.h>
+#include <hornet/training/internal/ends_with.h>
 #include <hornet/training/optimizer.h>
 #include <hornet/training/pretrained.h>
 
@@ -10,11 +11,9 @@
 namespace hornet {
 namespace {
 
-constexpr char kBackbone[] = "backbone.";
+using internal::ends_with;
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
+constexpr char kBackbone[] = "backbone.";
 
 bool is_counter(const std::string& key) { return ends_with(key, "num_batches_tracked"); }
 

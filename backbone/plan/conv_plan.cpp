@@ -186,7 +186,9 @@ void PreparedConv::prepare(const torch::nn::Conv2d& conv, const torch::nn::Batch
 
 std::optional<at::Tensor> PreparedConv::forward(const torch::nn::Module& owner,
                                                 const at::Tensor& x) {
-  if (state_ == nullptr || !takes_prepared_way(owner, x) || x.dim() != 4) return std::nullopt;
+  if (state_ == nullptr) return std::nullopt;
+  if (weights_may_change(owner)) state_->plans.drop();
+  if (!takes_prepared_way(owner, x) || x.dim() != 4) return std::nullopt;
   const std::shared_ptr<ConvPlan> plan = state_->current();
   if (plan == nullptr || x.size(1) != state_->conv->options.in_channels()) return std::nullopt;
   return plan->forward(x);

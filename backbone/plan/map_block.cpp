@@ -39,7 +39,7 @@ at::Tensor by_taps(const at::Tensor& weight) {
   return weight.to(at::kFloat).permute({2, 3, 1, 0}).contiguous().permute({3, 2, 0, 1});
 }
 
-at::Tensor floats(const at::Tensor& values) { return values.to(at::kFloat).contiguous(); }
+at::Tensor as_floats(const at::Tensor& values) { return values.to(at::kFloat).contiguous(); }
 
 }  // namespace
 
@@ -58,13 +58,13 @@ MapBlock::MapBlock(HorNetBlockImpl& block, at::ScalarType type, WeightWatch& wat
   const Linear proj_out =
       scaled(linear(watch, gnconv.proj_out->weight, gnconv.proj_out->bias), gamma1);
   proj_out_ = of_type(proj_out, type).weight;
-  mix_bias_ = floats(proj_out.bias);
+  mix_bias_ = as_floats(proj_out.bias);
   const Linear hidden = linear(watch, block.pwconv1->weight, block.pwconv1->bias);
   hidden_ = of_type(
       after_norm(hidden, watch.add(block.norm2->weight), watch.add(block.norm2->bias)), type);
   const Linear back = scaled(linear(watch, block.pwconv2->weight, block.pwconv2->bias), gamma2);
   back_ = of_type(back, type).weight;
-  mlp_bias_ = floats(back.bias);
+  mlp_bias_ = as_floats(back.bias);
 }
 
 void MapBlock::take_mixer(GnConvImpl& gnconv, WeightWatch& watch) {
@@ -72,15 +72,15 @@ void MapBlock::take_mixer(GnConvImpl& gnconv, WeightWatch& watch) {
   if (!gnconv.options.global_filter()) {
     auto& conv = gnconv.dwconv.get<DepthwiseConvImpl>();
     depthwise_ = by_taps(wide(watch.add(conv.weight)) * scale);
-    depthwise_bias_ = floats(wide(watch.add(conv.bias)) * scale);
+    depthwise_bias_ = as_floats(wide(watch.add(conv.bias)) * scale);
     return;
   }
   auto& mixer = gnconv.dwconv.get<GlobalLocalFilterImpl>();
   depthwise_ = by_taps(watch.add(mixer.dw->weight));
-  global_.pre_weight = floats(watch.add(mixer.pre_norm->weight)).clone();
-  global_.pre_bias = floats(watch.add(mixer.pre_norm->bias)).clone();
-  global_.post_weight = floats(wide(watch.add(mixer.post_norm->weight)) * scale);
-  global_.post_bias = floats(wide(watch.add(mixer.post_norm->bias)) * scale);
+  global_.pre_weight = as_floats(watch.add(mixer.pre_norm->weight)).clone();
+  global_.pre_bias = as_floats(watch.add(mixer.pre_norm->bias)).clone();
+  global_.post_weight = as_floats(wide(watch.add(mixer.post_norm->weight)) * scale);
+  global_.post_bias = as_floats(wide(watch.add(mixer.post_norm->bias)) * scale);
   global_.complex_weight = &watch.add(mixer.complex_weight);
 }
 

@@ -1,6 +1,9 @@
-// Work shared by LibTorch's threads. Sources that include this are compiled with OpenMP: without it
-// at::parallel_for is a plain loop.
+// Work shared by LibTorch's threads.
 #pragma once
+
+#ifndef _OPENMP
+#error "without OpenMP at::parallel_for is a plain loop"
+#endif
 
 #include <ATen/Parallel.h>
 

@@ -77,6 +77,7 @@ class LoneGnConv {
 };
 
 std::optional<at::Tensor> PreparedGnConv::forward(GnConvImpl& owner, const at::Tensor& x) {
+  if (weights_may_change(owner)) plans_.drop();
   if (!takes_prepared_way(owner, x) || x.dim() != 4) return std::nullopt;
   const auto make = [&](WeightWatch& watch, Precision precision) {
     return GnConvPlan::fits(owner) ? std::make_shared<LoneGnConv>(owner, precision, watch)

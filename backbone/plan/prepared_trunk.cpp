@@ -37,6 +37,12 @@ std::optional<Features> PreparedTrunk::forward(const at::Tensor& images) {
   return forward_in(current_map_plan(images.device().type()).get(), images);
 }
 
+void PreparedTrunk::drop() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  plans_.drop();
+  for (auto& [type, plan] : map_plans_) plan.drop();
+}
+
 int64_t PreparedTrunk::bytes() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   int64_t total = plans_.bytes();

@@ -20,6 +20,9 @@ class PreparedTrunk {
   // float32 on the images' device or not what a HorNet has.
   std::optional<Features> forward(const at::Tensor& images);
 
+  // For when weights may change unseen.
+  void drop();
+
   int64_t bytes() const;
 
  private:

@@ -184,7 +184,9 @@ void PreparedPyramidConv::prepare(const torch::nn::Conv2d& conv, const torch::nn
 
 std::optional<at::Tensor> PreparedPyramidConv::forward(const torch::nn::Module& owner,
                                                        const std::vector<at::Tensor>& maps) {
-  if (state_ == nullptr || maps.size() != state_->channels.size()) return std::nullopt;
+  if (state_ == nullptr) return std::nullopt;
+  if (weights_may_change(owner)) state_->plans.drop();
+  if (maps.size() != state_->channels.size()) return std::nullopt;
   for (size_t i = 0; i < maps.size(); ++i) {
     if (!takes_prepared_way(owner, maps[i]) || maps[i].size(1) != state_->channels[i]) {
       return std::nullopt;

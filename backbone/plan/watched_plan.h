@@ -1,5 +1,5 @@
 // A plan and the weights it was made from: made at the first use, and anew when one of them
-// changed.
+// changed, or was out of sight while it may have.
 //
 //   WatchedPlan<ConvPlan> plan;
 //   std::shared_ptr<ConvPlan> now = plan.get([&](WeightWatch& watch) { ... });   // may give none
@@ -28,6 +28,13 @@ class WatchedPlan {
     plan_ = nullptr;
     plan_ = make(watch_);
     return plan_;
+  }
+
+  // For when weights may change unseen: see weights_may_change().
+  void drop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    watch_ = {};
+    plan_ = nullptr;
   }
 
   int64_t bytes() const {
@@ -60,6 +67,10 @@ class WatchedPlans {
     const Precision precision = asked_precision().value();
     return plans_[static_cast<size_t>(precision)].get(
         [&](WeightWatch& watch) { return make(watch, precision); });
+  }
+
+  void drop() {
+    for (WatchedPlan<Plan>& plan : plans_) plan.drop();
   }
 
   int64_t bytes() const { return plans_[0].bytes() + plans_[1].bytes(); }

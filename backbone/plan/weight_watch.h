@@ -1,9 +1,11 @@
 // Notices that a weight is not what it was: another tensor, another memory, or another version of
-// the same. Like autograd it goes by version counters, so writes through tensor.data() are not
-// seen, and inference tensors, which have none, cannot be watched.
+// the same. Like autograd it goes by version counters. What goes past them is met elsewhere: a
+// training step by weights_may_change(), inference tensors, which have none, are not planned.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/nn/module.h>
 
 #include <vector>
 
@@ -15,6 +17,13 @@ inline bool can_be_planned(const at::Tensor& weight, at::DeviceType device = at:
   return !weight.defined() ||
          (weight.device().type() == device && weight.scalar_type() == at::kFloat &&
           weight.layout() == at::kStrided && !weight.is_inference());
+}
+
+// Whether a module that runs now may be in training. Two things of a training step leave version
+// counters as they are: torch::optim::SGD, which writes through data(), and the running statistics
+// of batch norms.
+inline bool weights_may_change(const torch::nn::Module& module) {
+  return module.is_training() || at::GradMode::is_enabled();
 }
 
 class WeightWatch {

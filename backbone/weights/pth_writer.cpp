@@ -9,7 +9,7 @@ namespace hornet::weights {
 namespace internal {
 namespace {
 
-constexpr uint64_t kAlignment = 64;        // of each member, as torch.save has it
+constexpr uint64_t kMemberAlignment = 64;  // of each member, as torch.save has it
 constexpr uint64_t kLargest = 0xffffffff;  // beyond these, a zip archive needs zip64
 constexpr size_t kMostMembers = 0xffff;
 
@@ -46,7 +46,7 @@ class ZipWriter {
 
   void add(const std::string& name, Bytes bytes) {
     const uint64_t unaligned = position_ + kLocalSize + name.size() + kExtraSize;
-    const uint64_t padding = (kAlignment - unaligned % kAlignment) % kAlignment;
+    const uint64_t padding = (kMemberAlignment - unaligned % kMemberAlignment) % kMemberAlignment;
     if (unaligned + padding + bytes.size > kLargest || ++count_ > kMostMembers) {
       throw Error(ErrorCode::kOutput, path_.string() +
                                           " cannot be written: a .pth of more than 4 GiB or "

@@ -18,7 +18,7 @@ constexpr char kMetadataKey[] = "__metadata__";
 constexpr size_t kLengthSize = 8;
 constexpr uint64_t kLongestHeader = 100'000'000;  // the format's own limit
 constexpr int kDeepestHeader = 3;                 // {name: {"shape": [...]}}
-constexpr size_t kAlignment = 8;
+constexpr size_t kHeaderAlignment = 8;
 
 // Bounds the nesting and refuses repeated keys, which the parser by itself would not.
 json parse_json(std::string_view text) {
@@ -176,7 +176,7 @@ std::string make_header(const std::vector<const Named*>& order, const Metadata& 
   }
   if (json entries = metadata_json(meta); !entries.empty()) header[kMetadataKey] = entries;
   std::string text = header.dump();
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  text.resize((text.size() + kHeaderAlignment - 1) / kHeaderAlignment * kHeaderAlignment, ' ');
   return text;
 }
 

@@ -149,6 +149,34 @@ TEST(PreparedConv, FoldsBatchNormsAndNoticesChanges) {
   EXPECT_FALSE(prepared.forward(owner, x).has_value());
 }
 
+// A batch norm in training mode moves its statistics, which version counters do not see.
+TEST(PreparedConv, NoticesStatisticsThatMove) {
+  torch::manual_seed(4);
+  torch::nn::Module owner;
+  torch::nn::Conv2d conv(torch::nn::Conv2dOptions(8, 12, 3).padding(1).bias(false));
+  torch::nn::BatchNorm2d norm(12);
+  PreparedConv prepared;
+  prepared.prepare(conv, norm, /*relu=*/false);
+  const Tensor x = torch::randn({2, 8, 9, 9}) + 1;
+  const auto evaluate = [&] {
+    const torch::InferenceMode inference;
+    owner.eval();
+    return prepared.forward(owner, x).value();
+  };
+  const Tensor before = evaluate();
+  owner.train();
+  {
+    const torch::NoGradGuard no_grad;
+    EXPECT_FALSE(prepared.forward(owner, x).has_value());
+    norm->forward(conv->forward(x));
+  }
+  norm->eval();
+  const Tensor after = evaluate();
+  const torch::InferenceMode inference;
+  expect_same(after, norm->forward(conv->forward(x)), 2e-6);
+  EXPECT_GT((after - before).abs().max().item<double>(), 1e-2);
+}
+
 TEST(PreparedConv, LeavesWhatItDoesNotKnow) {
   const torch::InferenceMode inference(false);
   using Options = torch::nn::Conv2dOptions;

@@ -84,6 +84,54 @@ TEST_P(Fixture, LoadsCompletelyAndCountsItsParameters) {
             testing::parameter_count(as_module(model.module)));
 }
 
+std::vector<torch::Tensor> head_outputs(AnyModel& model, const torch::Tensor& images) {
+  if (auto* net = std::get_if<UperNet>(&model)) return {(*net)->forward(images)};
+  if (auto* classifier = std::get_if<HorNetClassifier>(&model)) {
+    return {(*classifier)->forward(images)};
+  }
+  MaskRcnnImpl& detector = *std::get<MaskRcnn>(model);
+  const Features levels = detector.neck->forward(detector.backbone->forward(images));
+  std::vector<torch::Tensor> outputs = levels;
+  const RpnOutputs rpn = detector.rpn_head->forward(levels);
+  outputs.insert(outputs.end(), rpn.cls.begin(), rpn.cls.end());
+  outputs.insert(outputs.end(), rpn.reg.begin(), rpn.reg.end());
+  const torch::Tensor box_features = levels[0].narrow(2, 0, 7).narrow(3, 1, 7);
+  const BboxOutputs boxes = detector.roi_head->bbox_heads.at(0)->forward(box_features);
+  outputs.insert(outputs.end(), {boxes.cls_score, boxes.bbox_pred});
+  const torch::Tensor mask_features = levels[0].narrow(2, 2, 14).narrow(3, 0, 14);
+  outputs.push_back(detector.roi_head->mask_heads.at(0)->forward(
+      mask_features, torch::zeros({mask_features.size(0)}, torch::kLong)));
+  return outputs;
+}
+
+// The whole model, prepared, against its modules: two images of odd sizes.
+TEST_P(Fixture, GivesTheSameWhenPrepared) {
+  torch::manual_seed(1);
+  LoadedModel loaded = load_model(fixture(GetParam().fixture));
+  randomise_weights(as_module(loaded.module));
+  const torch::Tensor images = torch::randn({2, 3, 85, 107});
+  const torch::NoGradGuard no_grad;
+  const std::vector<torch::Tensor> expected = head_outputs(loaded.module, images);
+  prepare_for_inference(as_module(loaded.module));
+  const torch::InferenceMode inference;
+  const std::vector<torch::Tensor> actual = head_outputs(loaded.module, images);
+  EXPECT_GT(prepared_bytes(as_module(loaded.module)), 0);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double largest = expected[i].abs().max().item<double>();
+    EXPECT_LE((actual[i] - expected[i]).abs().max().item<double>(), 1e-5 * largest)
+        << "output " << i;
+  }
+}
+
+TEST(LoadModel, GivesWhatCanBePreparedUnderInferenceModeToo) {
+  const torch::InferenceMode inference;
+  LoadedModel loaded = load_model(fixture("upernet_hornet_tiny_gf_s2"));
+  prepare_for_inference(as_module(loaded.module));
+  std::get<UperNet>(loaded.module)->forward(torch::zeros({1, 3, 64, 64}));
+  EXPECT_GT(prepared_bytes(as_module(loaded.module)), 0);
+}
+
 TEST(OfficialNames, AreThoseOfTheReadmes) {
   const std::vector<std::string> names = official_names();
   EXPECT_EQ(names.size(), 31);
