@@ -24,13 +24,14 @@ using nlohmann::ordered_json;
 
 constexpr int kSeed = 1, kMostThreads = 1024, kLargestBatch = 4096, kPadding = 32;
 
-Command command() {
+Command bench_command() {
   Command command;
   command.name = "bench";
   command.summary =
-      "Times a network on random pixels: a checkpoint's whole model with its heads, or a "
-      "variant's\n"
-      "dense backbone with random weights. Reading, resizing and writing images are not in it.\n"
+      "Times a network on random pixels: a checkpoint's whole model with its heads, or with "
+      "random\n"
+      "weights a variant's dense backbone, or a published model. Reading, resizing and writing\n"
+      "images are not in it.\n"
       "Memory is resident memory of the whole process while the network runs.";
   command.usage = "hornet bench (--weights FILE | --variant NAME | --list) [--size WxH] [options]";
   command.examples =
@@ -41,7 +42,10 @@ Command command() {
   auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
   command.options.add_options()("weights", text("FILE"),
                                 "checkpoint: .pth as the authors publish it, or .safetensors")(
-      "variant", text("NAME"), "a published backbone with random weights: hornet_tiny_gf, ...")(
+      "variant", text("NAME"),
+      "with random weights: a HorNet's backbone (hornet_tiny_gf, hornet_nano_7x7, ...), or a model "
+      "of "
+      "--list (upernet_hornet_tiny_7x7, ...)")(
       "list", po::bool_switch(),
       "print parameters and FLOPs (multiply-adds) of all published models")(
       "size", text("WxH"),
@@ -61,7 +65,7 @@ Command command() {
   return command;
 }
 
-void check_options(const po::variables_map& values) {
+void check_bench_options(const po::variables_map& values) {
   if (values.count("weights") == values.count("variant")) {
     throw Error(ErrorCode::kUsage,
                 "give one of --weights, --variant and --list; see `hornet bench --help`");
@@ -92,8 +96,13 @@ Subject subject_of(const po::variables_map& values) {
     subject.weights = values["weights"].as<std::string>();
     subject.allow_partial = values["allow-partial"].as<bool>();
     subject.architecture = recognise(weights::read(subject.weights));
+    return subject;
+  }
+  const std::string name = values["variant"].as<std::string>();
+  if (name.compare(0, 7, "hornet_") == 0) {
+    subject.architecture.backbone = hornet_variant(name);
   } else {
-    subject.architecture.backbone = hornet_variant(values["variant"].as<std::string>());
+    subject.architecture = official_architecture(name);
   }
   return subject;
 }
@@ -234,7 +243,7 @@ void add_result(const Result& result, const Subject& subject, const Input& input
   out["baseline"] = baseline;
 }
 
-void line(const char* name, const std::string& value) {
+void bench_line(const char* name, const std::string& value) {
   std::printf("%-10s %s\n", name, value.c_str());
 }
 
@@ -263,38 +272,38 @@ std::string memory_text(const ordered_json& out) {
   return text + format("; %.0f MiB on the device", mebibytes("peak_device_bytes"));
 }
 
-void print(const ordered_json& out) {
+void print_bench(const ordered_json& out) {
   const std::string weights =
       out["weights"].is_null() ? "random weights" : out["weights"].get<std::string>();
-  line("model",
-       out["model"].get<std::string>() + " (" + out["task"].get<std::string>() + "), " + weights);
-  line("input", format("%dx3x%dx%d, ", out["batch_size"].get<int>(), out["height"].get<int>(),
-                       out["width"].get<int>()) +
-                    out["dtype"].get<std::string>());
-  line("device", format("%s, %d threads, %s", out["device"].get<std::string>().c_str(),
-                        out["threads"].get<int>(), out["isa"].get<std::string>().c_str()));
-  line("median", times_text(out) + format(" (%d runs)", out["runs"].get<int>()));
-  line("rate",
-       format("%.2f images/s, %.1f GFLOP/s of 2 x %.2f G multiply-adds an image",
-              out["images_per_second"].get<double>(), out["gflops_per_second"].get<double>(),
-              out["multiply_adds"].get<double>() / 1e9));
-  line("memory", memory_text(out));
+  bench_line("model", out["model"].get<std::string>() + " (" + out["task"].get<std::string>() +
+                          "), " + weights);
+  bench_line("input", format("%dx3x%dx%d, ", out["batch_size"].get<int>(), out["height"].get<int>(),
+                             out["width"].get<int>()) +
+                          out["dtype"].get<std::string>());
+  bench_line("device", format("%s, %d threads, %s", out["device"].get<std::string>().c_str(),
+                              out["threads"].get<int>(), out["isa"].get<std::string>().c_str()));
+  bench_line("median", times_text(out) + format(" (%d runs)", out["runs"].get<int>()));
+  bench_line("rate",
+             format("%.2f images/s, %.1f GFLOP/s of 2 x %.2f G multiply-adds an image",
+                    out["images_per_second"].get<double>(), out["gflops_per_second"].get<double>(),
+                    out["multiply_adds"].get<double>() / 1e9));
+  bench_line("memory", memory_text(out));
   const ordered_json& baseline = out["baseline"];
   if (baseline.is_null()) return;
-  line("baseline", times_text(baseline));
-  line("ratio", format("%.2f, baseline over model", baseline["ratio"].get<double>()));
+  bench_line("baseline", times_text(baseline));
+  bench_line("ratio", format("%.2f, baseline over model", baseline["ratio"].get<double>()));
 }
 
 }  // namespace
 
 int run_bench(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(bench_command(), argc, argv);
   if (!values) return 0;
   if ((*values)["list"].as<bool>()) {
     print_model_table();
     return 0;
   }
-  check_options(*values);
+  check_bench_options(*values);
   if (values->count("threads")) at::set_num_threads((*values)["threads"].as<int>());
   const Runtime runtime(runtime_options(*values));
   const Subject subject = subject_of(*values);
@@ -307,9 +316,9 @@ int run_bench(int argc, char** argv) {
   ordered_json out = describe_run(subject, *values, input, runtime);
   add_result(result, subject, input, runtime, out);
   if ((*values)["json"].as<bool>()) {
-    std::cout << out.dump(2) << '\n';
+    std::cout << json_text(out);
   } else {
-    print(out);
+    print_bench(out);
   }
   return 0;
 }

@@ -89,12 +89,12 @@ std::optional<po::variables_map> parse(Command command, int argc, char** argv) {
   return values;
 }
 
-void add_runtime_options(po::options_description& options) {
+void add_runtime_options(po::options_description& options, const std::string& types) {
   options.add_options()("device",
                         po::value<std::string>()->default_value("auto")->value_name("NAME"),
                         "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")(
       "dtype", po::value<std::string>()->default_value("fp32")->value_name("TYPE"),
-      "fp32, tf32 (on GPUs), bf16 or fp16; global filters stay in fp32");
+      (types + "; global filters stay in fp32").c_str());
 }
 
 RuntimeOptions runtime_options(const po::variables_map& values) {
@@ -163,6 +163,10 @@ nlohmann::ordered_json arguments_of(const po::variables_map& values) {
     if (const auto* flag = boost::any_cast<bool>(&value.value())) out[name] = *flag;
   }
   return out;
+}
+
+std::string json_text(const nlohmann::ordered_json& document) {
+  return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string status_of(int code) {

@@ -30,8 +30,9 @@ struct Command {
 // nothing. Unknown options, missing values and missing required options are Error(kUsage).
 std::optional<po::variables_map> parse(Command command, int argc, char** argv);
 
-// --device and --dtype, and what they say.
-void add_runtime_options(po::options_description& options);
+// --device and --dtype, and what they say; `types` are those of the command, for its help.
+void add_runtime_options(po::options_description& options,
+                         const std::string& types = "fp32, tf32 (on GPUs), bf16 or fp16");
 RuntimeOptions runtime_options(const po::variables_map& values);
 
 // --range and --bands of rasters, and what they say.
@@ -55,6 +56,10 @@ void check_range(const po::variables_map& values, const std::string& option, dou
 
 // The options as given, for run.json.
 nlohmann::ordered_json arguments_of(const po::variables_map& values);
+
+// A document to be read by people, too. A name or path that is not UTF-8 does not cost the run: its
+// bytes become the replacement character.
+std::string json_text(const nlohmann::ordered_json& document);
 
 // "ok", "partial" or "interrupted".
 std::string status_of(int code);

@@ -28,7 +28,7 @@ void add_tile_options(po::options_description& options) {
   add_raster_options(options);
 }
 
-Command command() {
+Command detect_command() {
   Command command;
   command.name = "detect";
   command.summary =
@@ -110,7 +110,18 @@ std::optional<TiledDetectionOptions> tile_options(const po::variables_map& value
   return options;
 }
 
-DetectJob parse_job(const po::variables_map& values) {
+void check_has_frames(const po::variables_map& values) {
+  const InputKind kind = input_kind(values["input"].as<std::string>());
+  const bool images =
+      kind == InputKind::kImage || kind == InputKind::kFolder || values.count("tile");
+  for (const char* option : {"start", "stride", "max-frames", "allow-truncated"}) {
+    if (!images || values[option].defaulted()) continue;
+    throw Error(ErrorCode::kUsage, std::string("--") + option +
+                                       ": is for videos and cameras; leave it out for images");
+  }
+}
+
+DetectJob parse_detect_job(const po::variables_map& values) {
   check_range(values, "score-thr", 0, 1);
   check_range(values, "batch-size", 1, 1024);
   check_range(values, "start", 0, 1e9);
@@ -132,6 +143,7 @@ DetectJob parse_job(const po::variables_map& values) {
   if (values["max-frames"].as<int>() > 0) job.range.max_frames = values["max-frames"].as<int>();
   job.progress = parse_progress_mode(values["progress"].as<std::string>());
   job.tiles = tile_options(values);
+  check_has_frames(values);
   job.raster = raster_options(values);
   return job;
 }
@@ -163,11 +175,11 @@ int detect(Detector& detector, const DetectJob& job, RunReport& report) {
 }  // namespace
 
 int run_detect(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(detect_command(), argc, argv);
   if (!values) return 0;
   silence_codecs();
   const auto began = std::chrono::steady_clock::now();
-  DetectJob job = parse_job(*values);
+  DetectJob job = parse_detect_job(*values);
   Detector detector((*values)["weights"].as<std::string>(), runtime_options(*values),
                     detector_options(*values));
   if (job.tiles && (*values)["whole-image-too"].as<bool>()) {

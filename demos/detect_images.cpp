@@ -124,11 +124,14 @@ ResultStream result_stream(const DetectJob& job) {
 
 std::vector<fs::path> list_images(const DetectJob& job) {
   if (input_kind(job.input) != InputKind::kFolder) return {job.input};
-  return images_in(job.input, ImageFiles::kImages);
+  return images_in(job.input, job.tiles ? ImageFiles::kRasters : ImageFiles::kImages);
 }
 
 fs::path output_path(const DetectJob& job, const fs::path& input) {
-  return input_kind(job.input) == InputKind::kFolder ? job.output / input.filename() : job.output;
+  if (job.output.empty() || input_kind(job.input) != InputKind::kFolder) return job.output;
+  fs::path name = input.filename();
+  if (!has_image_extension(name)) name += ".tif";  // a raster's format that is only read
+  return job.output / name;
 }
 
 void prepare_outputs(const DetectJob& job, const std::vector<fs::path>& inputs) {

@@ -37,10 +37,11 @@ InputKind input_kind(const std::string& input);
 // Where --json goes: a new file, or stdout for "-".
 ResultStream result_stream(const DetectJob& job);
 
-// The image itself, or the images of the folder sorted by name. Error(kInput) if it has none.
+// The image itself, or the images (with --tile: rasters) of the folder sorted by name.
+// Error(kInput) if it has none.
 std::vector<std::filesystem::path> list_images(const DetectJob& job);
 
-// Where the annotated image of `input`, one of list_images(), goes.
+// Where the annotated image of `input`, one of list_images(), goes; empty without --output.
 std::filesystem::path output_path(const DetectJob& job, const std::filesystem::path& input);
 
 // Finds out before the work whether anything stands in the way of the annotated images.

@@ -88,11 +88,17 @@ class TileRun {
   // Of several images, one that cannot be read does not end the run.
   void detect_or_note(const fs::path& path) {
     listed_ = false;
+    const int64_t before = json_ ? json_->objects_written() : 0;
     try {
       detect(path);
     } catch (const Error& error) {
       if (paths_.size() == 1 || error.code() != ErrorCode::kInput) throw;
       warnings_.emplace_back(error.what());
+      // They are written as they are found, so that memory does not grow with the image.
+      const int64_t found = json_ ? json_->objects_written() - before : 0;
+      if (found > 0) {
+        warnings_.back() += "; " + std::to_string(found) + " objects found above are in --json";
+      }
       ++failures_;
     }
     if (json_ && !listed_) json_->write({1, 1}, {});
@@ -150,6 +156,12 @@ class TileRun {
       throw Error(ErrorCode::kInput,
                   path.string() + ": has " + text_of(size) + " pixels, and an annotated " +
                       output.extension().string() + " can have 2^28; write a .tif");
+    }
+    if (!output.empty() && std::max(size.width, size.height) > largest_side(output)) {
+      throw Error(ErrorCode::kInput, path.string() + ": has " + text_of(size) +
+                                         " pixels, and the sides of an " + "annotated " +
+                                         output.extension().string() + " end at " +
+                                         std::to_string(largest_side(output)) + "; write a .tif");
     }
     if (json_ && pixels_of(size) > std::numeric_limits<uint32_t>::max()) {
       throw Error(ErrorCode::kInput, path.string() + ": has " + text_of(size) +

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/output_guard.h>
+#include <hornet/pipelines/video.h>
 #include <torch/version.h>
 
 #include <chrono>
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Command command() {
+Command eval_command() {
   Command command;
   command.name = "eval";
   command.summary =
@@ -48,7 +49,7 @@ Command command() {
       "iou-type", text("TYPES"),
       "detection: bbox, segm or bbox,segm; by default what the files have")(
       "score-thr", po::value<double>()->default_value(0.05, "0.05")->value_name("P"),
-      "detection: leave out what scores lower")(
+      "detection: leave out what scores lower; of --results by default nothing")(
       "ignore-label", po::value<int>()->value_name("N"),
       "segmentation: a true label that is not counted, -1 for none; by default the one that the "
       "model was trained with, or 255")(
@@ -90,7 +91,7 @@ void check_one_source(const po::variables_map& values) {
               "give one of --weights, --results and --predictions; see `hornet eval --help`");
 }
 
-EvalJob parse_job(const po::variables_map& values) {
+EvalJob parse_eval_job(const po::variables_map& values) {
   check_one_source(values);
   check_range(values, "score-thr", 0, 1);
   if (values.count("ignore-label")) check_range(values, "ignore-label", -1, 65535);
@@ -107,7 +108,9 @@ EvalJob parse_job(const po::variables_map& values) {
   job.predictions = path("predictions");
   job.images = path("images");
   if (values.count("iou-type")) job.ious = parse_ious(values["iou-type"].as<std::string>());
-  job.score_threshold = values["score-thr"].as<double>();
+  // Results that are there already have been chosen by whoever made them.
+  const bool all_results = values.count("results") && values["score-thr"].defaulted();
+  job.score_threshold = all_results ? 0 : values["score-thr"].as<double>();
   job.size = job.segmentor.size;
   job.batch_size = job.segmentor.batch_size;
   if (values.count("ignore-label")) job.ignore_label = values["ignore-label"].as<int>();
@@ -157,6 +160,24 @@ void check_task(const po::variables_map& values, Task task) {
                                                   : "COCO annotations, expected a .json"));
 }
 
+// Options of a model where none runs, and of files where one does.
+void check_source(const po::variables_map& values) {
+  const auto refuse = [&](const std::vector<const char*>& options, const std::string& why) {
+    for (const char* option : options) {
+      if (!values.count(option) || values[option].defaulted()) continue;
+      throw Error(ErrorCode::kUsage, std::string("--") + option + ": " + why);
+    }
+  };
+  if (values.count("weights")) {
+    return refuse({"num-classes"}, "is for --predictions; the model of --weights has its own");
+  }
+  refuse({"size", "batch-size", "device", "dtype", "allow-partial", "mode", "tile", "stride",
+          "blend", "tta", "max-memory"},
+         "is for --weights; here no model runs");
+  if (!values.count("results")) return;
+  refuse({"images", "skip-unreadable"}, "is for --weights; --results need no images");
+}
+
 Evaluation evaluate(const EvalJob& job, Task task) {
   switch (task) {
     case Task::kDetection:
@@ -190,20 +211,17 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation, Task task,
   return out;
 }
 
-// A name or path that is not UTF-8 must not cost the run.
-std::string dump(const nlohmann::ordered_json& document) {
-  return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
-
 }  // namespace
 
 int run_eval(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(eval_command(), argc, argv);
   if (!values) return 0;
+  silence_codecs();
   const auto began = std::chrono::steady_clock::now();
-  const EvalJob job = parse_job(*values);
+  const EvalJob job = parse_eval_job(*values);
   const Task task = task_of(job);
   check_task(*values, task);
+  check_source(*values);
   std::optional<OutputFile> json;
   if (values->count("json")) {
     json.emplace((*values)["json"].as<std::string>(), (*values)["force"].as<bool>());
@@ -217,7 +235,9 @@ int run_eval(int argc, char** argv) {
               << "figures are of the other " << evaluation.images << '\n';
   }
   std::cout << evaluation.table;
-  if (json) write_text(std::move(*json), dump(to_json(evaluation, task, *values, seconds.count())));
+  if (json) {
+    write_text(std::move(*json), json_text(to_json(evaluation, task, *values, seconds.count())));
+  }
   return evaluation.skipped.empty() ? 0 : static_cast<int>(ErrorCode::kPartial);
 }
 

@@ -187,6 +187,10 @@ Evaluation evaluate_detection(const EvalJob& job) {
   std::vector<CocoResult> results;
   if (job.weights.empty()) {
     results = read_coco_results_file(job.results);
+    const auto is_weak = [&](const CocoResult& result) {
+      return result.score < job.score_threshold;
+    };
+    results.erase(std::remove_if(results.begin(), results.end(), is_weak), results.end());
     if (const auto warning = foreign_results(data, results)) out.warnings.push_back(*warning);
   } else {
     DetectionRun run(job, data);
@@ -195,6 +199,8 @@ Evaluation evaluate_detection(const EvalJob& job) {
   }
   out.images = static_cast<int64_t>(data.images.size() - out.skipped.size());
   const std::vector<CocoIou> ious = job.ious.empty() ? available_ious(data, results) : job.ious;
+  const auto unmeasured = unmeasured_masks(data);
+  if (unmeasured && job.ious.empty()) out.warnings.push_back(*unmeasured);
   std::vector<CocoScores> scores;
   for (const CocoIou iou : ious) scores.push_back(evaluate_coco(data, results, iou));
   report(ious, scores, out);

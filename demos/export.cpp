@@ -12,17 +12,16 @@
 namespace hornet::cli {
 namespace {
 
-Command command() {
+Command export_command() {
   Command command;
   command.name = "export";
   command.summary =
-      "Writes a network as an ONNX file that OpenCV, onnxruntime and OpenVINO read: a "
-      "classifier's\n"
-      "`logits`, a backbone's `feat0` to `feat3`, a detector's pyramid `fpn0` to `fpn4`, or a\n"
-      "UperNet's `logits` at the size of the input. The input is `input`, float32 [N,3,H,W],\n"
-      "normalised as `hornet forward` writes it. Proposals, boxes and masks depend on the data "
-      "and\n"
-      "cannot be exported: `hornet detect` runs them.";
+      "Writes a network as an ONNX file that OpenCV, onnxruntime and OpenVINO read: a\n"
+      "classifier's `logits`, a backbone's `feat0` to `feat3`, a detector's pyramid `fpn0` to\n"
+      "`fpn(levels-1)` (5 levels, if the model says nothing else), or a UperNet's `logits` at\n"
+      "the size of the input. The input is `input`, float32 [N,3,H,W], normalised as\n"
+      "`hornet forward` writes it. Proposals, boxes and masks depend on the data and cannot be\n"
+      "exported: `hornet detect` runs them.";
   command.usage =
       "hornet export --weights FILE --output FILE.onnx --size WxH [--dynamic-batch] [--opset N]";
   command.examples =
@@ -52,7 +51,7 @@ std::string text_of(const graph::Graph& net, const std::vector<graph::Shape>& sh
 }  // namespace
 
 int run_export(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(export_command(), argc, argv);
   if (!values) return 0;
   check_distinct(*values, {"output"}, {"weights"});
   const cv::Size size = parse_size((*values)["size"].as<std::string>(), "--size");

@@ -1,6 +1,8 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/output_guard.h>
+#include <hornet/pipelines/video.h>
 
 #include <iostream>
 #include <sstream>
@@ -11,7 +13,7 @@
 namespace hornet::cli {
 namespace {
 
-Command command() {
+Command forward_command() {
   Command command;
   command.name = "forward";
   command.summary =
@@ -32,11 +34,13 @@ Command command() {
       "`img_shape` and `ori_shape` (int64 [2]: height, width)")(
       "image", text("FILE"), "image, put through the official preprocessing of the model's task")(
       "size", text("WxH"),
-      "with --image: size to resize to; default 1333x800 for detection, 2048x512 (HorNet-L "
-      "2560x640) for segmentation, 224 or 384 for classification")(
+      "with --image: size to resize to; by default what the model was trained with, or the "
+      "authors': 1333x800 for detection, 2048x512 (HorNet-L 2560x640) for segmentation, 224 or 384 "
+      "for classification")(
       "mode", text("MODE"),
-      "segmentation: whole, or slide in windows; default slide with --image, whole with --input")(
-      "tile", po::value<int>()->value_name("N"), "slide: window size; default the model's own")(
+      "segmentation: whole, or slide in windows; by default whole with --input, and with --image "
+      "what the checkpoint says, otherwise slide")("tile", po::value<int>()->value_name("N"),
+                                                   "slide: window size; default the model's own")(
       "stride", po::value<int>()->value_name("N"), "slide: window step; default the model's own")(
       "output", text("FILE")->required(), "safetensors file to write")(
       "force", po::bool_switch(), "overwrite an existing output")(
@@ -46,7 +50,7 @@ Command command() {
 }
 
 // What is wrong with the command line alone, before anything is opened.
-void check_options(const po::variables_map& values) {
+void check_forward_options(const po::variables_map& values) {
   if (values.count("input") == values.count("image")) {
     throw Error(ErrorCode::kUsage, "give either --input or --image; see `hornet forward --help`");
   }
@@ -136,25 +140,43 @@ ForwardInput read_input(const std::string& path) {
 PreprocessOptions preprocess_options(const LoadedModel& model, const po::variables_map& values) {
   PreprocessOptions options = official_preprocess(model);
   if (!values.count("size")) return options;
-  options.scale = parse_size(values["size"].as<std::string>(), "--size");
+  const std::string size = values["size"].as<std::string>();
+  options.scale = parse_size(size, "--size");
+  if (options.kind == PreprocessOptions::Kind::kClassification &&
+      options.scale.width != options.scale.height) {
+    throw Error(ErrorCode::kUsage,
+                "--size " + size + ": classification takes squares, for example 224");
+  }
   return options;
 }
 
+// Whether a segmentor takes its input at once: as --mode says, else, for images in which no windows
+// are asked for, as the checkpoint does.
+bool takes_whole_input(const LoadedModel& model, const po::variables_map& values) {
+  if (values.count("mode")) return values["mode"].as<std::string>() == "whole";
+  if (values.count("input")) return true;
+  if (values.count("tile") || values.count("stride")) return false;
+  return segment_defaults(model.meta).whole.value_or(false);
+}
+
 ForwardOptions forward_options(const LoadedModel& model, const po::variables_map& values) {
-  const std::string fallback = values.count("image") ? "slide" : "whole";
-  const std::string mode = values.count("mode") ? values["mode"].as<std::string>() : fallback;
-  ForwardOptions options;
-  const bool segments = model.architecture.task == Task::kSegmentation;
-  if (!segments || mode == "whole") {
-    for (const char* name : {"tile", "stride"}) {
-      if (!values.count(name)) continue;
-      throw Error(ErrorCode::kUsage, std::string("--") + name +
-                                         ": is for segmentation with --mode " + "slide; this is " +
-                                         task_name(model.architecture.task) +
-                                         (segments ? " with --mode whole" : ""));
+  const auto refuse = [&](const std::vector<const char*>& options, const std::string& why) {
+    for (const char* option : options) {
+      if (values.count(option)) {
+        throw Error(ErrorCode::kUsage, std::string("--") + option + ": is for segmentation" + why);
+      }
     }
-    return options;
+  };
+  if (model.architecture.task != Task::kSegmentation) {
+    refuse({"mode", "tile", "stride"},
+           std::string("; this is ") + task_name(model.architecture.task));
+    return {};
   }
+  if (takes_whole_input(model, values)) {
+    refuse({"tile", "stride"}, " with --mode slide; this is with --mode whole");
+    return {};
+  }
+  ForwardOptions options;
   options.slide = official_slide(model);
   if (values.count("tile")) options.slide->tile = values["tile"].as<int>();
   if (values.count("stride")) options.slide->stride = values["stride"].as<int>();
@@ -169,20 +191,22 @@ ForwardOptions forward_options(const LoadedModel& model, const po::variables_map
 }  // namespace
 
 int run_forward(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(forward_command(), argc, argv);
   if (!values) return 0;
-  check_options(*values);
+  silence_codecs();
+  check_forward_options(*values);
   check_distinct(*values, {"output"}, {"input", "image", "weights"});
   OutputFile output((*values)["output"].as<std::string>(), (*values)["force"].as<bool>());
   const Runtime runtime(runtime_options(*values));
   LoadedModel model = load_model(weights::read((*values)["weights"].as<std::string>()),
                                  (*values)["allow-partial"].as<bool>());
-  const ForwardInput input = values->count("input")
-                                 ? read_input((*values)["input"].as<std::string>())
-                                 : forward_input(load_image((*values)["image"].as<std::string>()),
-                                                 preprocess_options(model, *values));
-  const NamedTensors tensors =
-      forward_stages(model, input, forward_options(model, *values), runtime);
+  const PreprocessOptions preprocessing = preprocess_options(model, *values);
+  const ForwardOptions options = forward_options(model, *values);
+  const ForwardInput input =
+      values->count("input")
+          ? read_input((*values)["input"].as<std::string>())
+          : forward_input(load_image((*values)["image"].as<std::string>()), preprocessing);
+  const NamedTensors tensors = forward_stages(model, input, options, runtime);
   weights::save_tensors(tensors, output.partial());
   output.commit();
   for (const auto& [name, value] : tensors) {

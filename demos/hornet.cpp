@@ -2,6 +2,7 @@
 // code (listed in the README).
 
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/memory.h>
 #include <hornet/pipelines/runtime.h>
 #include <unistd.h>
 
@@ -105,6 +106,7 @@ int run(int argc, char** argv) {
   }
   for (const Subcommand& command : kSubcommands) {
     if (name != command.name) continue;
+    if (command.computes) hornet::keep_freed_memory();
     int code = 0;
     hornet::translate_errors([&] { code = command.run(argc - 1, argv + 1); });
     return code;

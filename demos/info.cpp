@@ -13,7 +13,7 @@
 namespace hornet::cli {
 namespace {
 
-Command command() {
+Command info_command() {
   Command command;
   command.name = "info";
   command.summary =
@@ -93,46 +93,47 @@ std::string join(const nlohmann::ordered_json& list, const char* separator) {
   return text;
 }
 
-void line(const char* name, const std::string& value) {
+void info_line(const char* name, const std::string& value) {
   std::printf("%-12s %s\n", name, value.c_str());
 }
 
 // What the blocks of a HorNet, or of a ResNet, have of their own.
 void print_mixers(const nlohmann::ordered_json& info) {
   if (info.contains("norm_eps")) {
-    line("batch norm", std::string(info["frozen_norm"] ? "frozen" : "trainable") + ", epsilon " +
-                           info["norm_eps"].dump());
+    info_line("batch norm", std::string(info["frozen_norm"] ? "frozen" : "trainable") +
+                                ", epsilon " + info["norm_eps"].dump());
     return;
   }
-  line("orders", join(info["orders"], ", "));
+  info_line("orders", join(info["orders"], ", "));
   const auto& filters = info["global_filters"];
-  line("filters", filters.empty() ? "none (7x7 depthwise)" : join(filters, ", "));
+  info_line("filters", filters.empty() ? "none (7x7 depthwise)" : join(filters, ", "));
 }
 
-void print(const nlohmann::ordered_json& info) {
+void print_info(const nlohmann::ordered_json& info) {
   char numbers[96];
   const auto& size = info["flops_size"];
-  line("model", info["model"]);
-  line("task", info["task"]);
-  line("file", info["file"].get<std::string>() + " (" + info["format"].get<std::string>() + ")");
-  if (info.contains("conventions")) line("conventions", info["conventions"]);
-  line("depths", join(info["depths"], ", "));
+  info_line("model", info["model"]);
+  info_line("task", info["task"]);
+  info_line("file",
+            info["file"].get<std::string>() + " (" + info["format"].get<std::string>() + ")");
+  if (info.contains("conventions")) info_line("conventions", info["conventions"]);
+  info_line("depths", join(info["depths"], ", "));
   print_mixers(info);
   std::snprintf(numbers, sizeof numbers, "%.2f M", info["parameters"].get<double>() / 1e6);
-  line("parameters", numbers);
+  info_line("parameters", numbers);
   std::snprintf(numbers, sizeof numbers, "%.2f G multiply-adds at %dx%d",
                 info["flops"].get<double>() / 1e9, size[0].get<int>(), size[1].get<int>());
-  line("FLOPs", numbers);
+  info_line("FLOPs", numbers);
   const std::string names = join(info["classes"], ", ");
-  line("classes", info["num_classes"].dump() + (names.empty() ? "" : ": " + names));
-  line("tensors",
-       "loaded " + info["tensors_loaded"].dump() + "/" + info["tensors_expected"].dump());
+  info_line("classes", info["num_classes"].dump() + (names.empty() ? "" : ": " + names));
+  info_line("tensors",
+            "loaded " + info["tensors_loaded"].dump() + "/" + info["tensors_expected"].dump());
 }
 
 }  // namespace
 
 int run_info(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(info_command(), argc, argv);
   if (!values) return 0;
   if ((*values)["list"].as<bool>()) {
     print_model_table();
@@ -148,9 +149,9 @@ int run_info(int argc, char** argv) {
                             : official_size(model.architecture);
   const nlohmann::ordered_json info = describe(model, file, size);
   if ((*values)["json"].as<bool>()) {
-    std::cout << info.dump(2) << '\n';
+    std::cout << json_text(info);
   } else {
-    print(info);
+    print_info(info);
     if (!model.report.complete()) std::cerr << "hornet: " << model.report.table() << '\n';
   }
   return 0;

@@ -8,7 +8,6 @@
 
 #include "demos/cli.h"
 #include "demos/commands.h"
-#include "demos/memory.h"
 #include "demos/segment_job.h"
 #include "demos/segmentor_options.h"
 
@@ -17,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Command command() {
+Command segment_command() {
   Command command;
   command.name = "segment";
   command.summary =
@@ -63,19 +62,11 @@ Command command() {
   return command;
 }
 
-// Size and time of a file: enough to notice that it is another one.
-nlohmann::ordered_json identity(const fs::path& path) {
-  std::error_code ignored;
-  const auto bytes = fs::is_regular_file(path, ignored) ? fs::file_size(path, ignored) : 0;
-  const auto time = fs::last_write_time(path, ignored).time_since_epoch().count();
-  return {fs::absolute(path, ignored).string(), bytes, time};
-}
-
 nlohmann::ordered_json fingerprint(const po::variables_map& values, const Runtime& runtime) {
   const std::string device = runtime.device().is_cpu() ? runtime.device_name() : "GPU";  // any
   nlohmann::ordered_json job = {{"version", HORNET_VERSION}, {"device", device}};
   for (const char* option : {"input", "weights"}) {
-    job["--" + std::string(option)] = identity(values[option].as<std::string>());
+    job["--" + std::string(option)] = identity_of(values[option].as<std::string>());
   }
   const nlohmann::ordered_json given = arguments_of(values);
   for (const char* option : {"mode", "tile", "stride", "blend", "size", "tta", "batch-size",
@@ -85,8 +76,15 @@ nlohmann::ordered_json fingerprint(const po::variables_map& values, const Runtim
   return job;
 }
 
-SegmentJob parse_job(const po::variables_map& values) {
+void check_opacity(const po::variables_map& values) {
   check_range(values, "opacity", 0, 1);
+  if (values["opacity"].defaulted() || values.count("overlay")) return;
+  throw Error(ErrorCode::kUsage,
+              "--opacity: is of the overlay's colours; add --overlay, or leave it out");
+}
+
+SegmentJob parse_segment_job(const po::variables_map& values) {
+  check_opacity(values);
   check_distinct(values, {"output", "overlay", "probabilities"}, {"input", "weights"});
   const auto path = [&](const char* name) {
     return values.count(name) ? fs::path(values[name].as<std::string>()) : fs::path();
@@ -98,11 +96,14 @@ SegmentJob parse_job(const po::variables_map& values) {
   job.probabilities = path("probabilities");
   job.opacity = values["opacity"].as<double>();
   job.force = values["force"].as<bool>();
-  job.resume = values["resume"].as<bool>();
   job.merge_output = values["merge-output"].as<bool>();
   job.raster = raster_options(values);
   job.progress = parse_progress_mode(values["progress"].as<std::string>());
   job.group = ProcessGroup::from_environment();
+  job.resume = values["resume"].as<bool>() || job.group.restarted;
+  for (const char* option : {"weights", "palette"}) {
+    if (values.count(option)) job.also_read.push_back(path(option));
+  }
   if (!job.probabilities.empty() && !is_tiff(job.probabilities) && !fs::is_directory(job.input)) {
     throw Error(ErrorCode::kUsage, "--probabilities " + job.probabilities.string() +
                                        ": expected a .tif, it has a float band for every class");
@@ -123,13 +124,21 @@ int run_job(Segmentor& segmentor, const SegmentJob& job, RunReport& report) {
 
 }  // namespace
 
+nlohmann::ordered_json identity_of(const fs::path& path) {
+  std::error_code ignored;
+  const std::string name = utf8(fs::absolute(path, ignored));
+  if (fs::is_directory(path, ignored)) return name;
+  const auto bytes = fs::is_regular_file(path, ignored) ? fs::file_size(path, ignored) : 0;
+  const auto time = fs::last_write_time(path, ignored).time_since_epoch().count();
+  return {name, bytes, time};
+}
+
 int run_segment(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(segment_command(), argc, argv);
   if (!values) return 0;
   const auto began = std::chrono::steady_clock::now();
-  keep_freed_memory();
   const SegmentorOptions options = segmentor_options(*values);
-  SegmentJob job = parse_job(*values);
+  SegmentJob job = parse_segment_job(*values);
   if (!fs::exists(job.input)) {
     throw Error(ErrorCode::kInput, job.input.string() + ": no such file or folder");
   }

@@ -1,8 +1,11 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/interrupt.h>
+#include <hornet/pipelines/resume_state.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <optional>
 
 #include "demos/image_files.h"
@@ -12,6 +15,7 @@ namespace hornet::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using nlohmann::ordered_json;
 
 SegmentFileOptions file_options(const SegmentJob& job, const fs::path& labels) {
   SegmentFileOptions options;
@@ -20,6 +24,7 @@ SegmentFileOptions file_options(const SegmentJob& job, const fs::path& labels) {
   options.force = job.force;
   options.resume = job.resume;
   options.job = job.fingerprint;
+  options.also_read = job.also_read;
   options.stop = [] { return interrupted(); };
   return options;
 }
@@ -31,6 +36,13 @@ void add_stages(RunReport& report, const SegmentFileReport& run) {
     report.stages[i].total_ms += stages[i].total_ms;
     report.stages[i].count += stages[i].count;
   }
+}
+
+// What the labels that a list of classes lies beside are made with, or nothing.
+ordered_json job_of(const fs::path& list) {
+  std::ifstream stream(list);
+  const ordered_json content = ordered_json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  return content.is_object() ? content.value("job", ordered_json()) : ordered_json();
 }
 
 // The images of a folder, each a share of the work.
@@ -46,7 +58,7 @@ class FolderRun {
       if (!path.empty()) make_folder(path);
     }
     check_names();
-    if (job.group.rank == 0) skip_existing();
+    if (job.group.rank == 0) skip_finished();
     queue_.start();
   }
 
@@ -77,52 +89,104 @@ class FolderRun {
                                         (error ? ": " + error.message() : ""));
   }
 
+  static fs::path result(const fs::path& folder, const fs::path& input, const char* extension) {
+    return folder / (input.stem().string() + extension);
+  }
+
+  // The labels that are there, or where those of most images go.
   fs::path labels_of(const fs::path& input) const {
-    return job_.output / (input.stem().string() + ".png");
+    const fs::path png = result(job_.output, input, ".png");
+    const fs::path tiff = result(job_.output, input, ".tif");
+    return !fs::exists(png) && fs::exists(tiff) ? tiff : png;
   }
 
   void check_names() const {
-    for (size_t i = 1; i < inputs_.size(); ++i) {
-      for (size_t k = 0; k < i; ++k) {
-        if (inputs_[i].stem() != inputs_[k].stem()) continue;
-        throw Error(ErrorCode::kInput, inputs_[i].string() + " and " + inputs_[k].string() +
-                                           ": would have the same output, " +
-                                           labels_of(inputs_[i]).string() + "; rename one");
-      }
+    std::map<std::string, fs::path> by_stem;
+    for (const fs::path& input : inputs_) {
+      const auto [other, is_new] = by_stem.emplace(input.stem().string(), input);
+      if (is_new) continue;
+      throw Error(ErrorCode::kInput, input.string() + " and " + other->second.string() +
+                                         ": would have the same output, " +
+                                         labels_of(input).string() + "; rename one");
     }
   }
 
-  // Results that are there: an error, unless this run is to go on with or to replace them.
-  void skip_existing() {
+  // The list of classes says from the start what the results are made with, so that a run that goes
+  // on does not mix two jobs. Results that are there are an error, unless this run is to go on with
+  // them or to replace them.
+  void skip_finished() {
+    const fs::path list = job_.output / "classes.json";
+    const ordered_json before = job_of(list), job = folder_job();
+    const bool starts_over = job_.force && !job_.group.restarted;
+    const bool goes_on = job_.resume && !starts_over && before.is_object();
+    if (goes_on) check_same_job(list, before, job);
     for (size_t i = 0; i < inputs_.size(); ++i) {
-      fs::path labels = labels_of(inputs_[i]);
-      if (!fs::exists(labels)) labels.replace_extension(".tif");
-      if (!fs::exists(labels) || job_.force) continue;
-      if (!job_.resume) {
-        throw Error(ErrorCode::kOutput, labels.string() +
-                                            ": exists; pass --resume to do the missing images or "
-                                            "--force to overwrite");
+      const fs::path labels = labels_of(inputs_[i]);
+      if (goes_on && is_finished(inputs_[i], fs::last_write_time(list))) {
+        queue_.skip(static_cast<int64_t>(i), "ok");
+      } else if (!goes_on && !job_.force && fs::exists(labels)) {
+        fail_existing(labels, list);
       }
-      queue_.skip(static_cast<int64_t>(i), "ok");
     }
+    if (!goes_on) write_class_list(list, segmentor_.palette(), job);
+  }
+
+  [[noreturn]] void fail_existing(const fs::path& labels, const fs::path& list) const {
+    throw Error(ErrorCode::kOutput,
+                labels.string() + (job_.resume ? ": exists, and " + list.string() +
+                                                     " does not say with which options it was made"
+                                                     "; pass --force to overwrite"
+                                               : ": exists; pass --resume to do the missing images "
+                                                 "or --force to overwrite"));
+  }
+
+  // With the overlays, which are not made again for the images that are finished.
+  ordered_json folder_job() const {
+    ordered_json job = job_.fingerprint;
+    job["--overlay"] = utf8(job_.overlay);
+    job["--opacity"] = job_.opacity;
+    return job;
+  }
+
+  // Whether all that is asked for is there, and no older than the job: --force leaves what an
+  // earlier one has made until its successor is complete.
+  bool is_finished(const fs::path& input, fs::file_time_type begun) const {
+    const auto has = [&](const fs::path& folder, const char* extension) {
+      std::error_code missing;
+      const auto time = fs::last_write_time(result(folder, input, extension), missing);
+      return !missing && time >= begun;
+    };
+    return (has(job_.output, ".png") || has(job_.output, ".tif")) &&
+           (job_.overlay.empty() || has(job_.overlay, ".jpg") || has(job_.overlay, ".tif")) &&
+           (job_.probabilities.empty() || has(job_.probabilities, ".tif"));
+  }
+
+  // Formats follow the image's size: what is too large for one gets a GeoTIFF.
+  SegmentFileOptions image_options(const fs::path& input, cv::Size size) const {
+    const bool huge = int64_t{1} * size.width * size.height > kLargestPng;
+    SegmentFileOptions options =
+        file_options(job_, result(job_.output, input, huge ? ".tif" : ".png"));
+    options.class_list = false;
+    options.job["--input"] = identity_of(input);
+    if (!job_.overlay.empty()) {
+      options.overlay = result(job_.overlay, input, ".jpg");
+      const bool fits = std::max(size.width, size.height) <= largest_side(options.overlay);
+      if (huge || !fits) options.overlay.replace_extension(".tif");
+    }
+    if (!job_.probabilities.empty()) {
+      options.probabilities = result(job_.probabilities, input, ".tif");
+    }
+    // Labels that a run finds when it goes on are of the same job, and lack another result.
+    options.force = job_.force || (job_.resume && fs::exists(options.labels));
+    return options;
   }
 
   // "ok", or what went wrong.
   std::string segment(const fs::path& input) {
     try {
       RasterReader raster(input, job_.raster);
-      const int64_t pixels = int64_t{1} * raster.size().width * raster.size().height;
-      fs::path labels = labels_of(input);
-      if (pixels > kLargestPng) labels.replace_extension(".tif");
-      SegmentFileOptions options = file_options(job_, labels);
-      options.class_list = false;
-      options.job["--input"] = input.string();
-      const std::string picture = pixels > kLargestPng ? ".tif" : ".jpg";
-      if (!job_.overlay.empty()) options.overlay = job_.overlay / (input.stem().string() + picture);
-      if (!job_.probabilities.empty()) {
-        options.probabilities = job_.probabilities / (input.stem().string() + ".tif");
-      }
-      const SegmentFileReport run = segment_file(segmentor_, raster, options);
+      const SegmentFileReport run =
+          segment_file(segmentor_, raster, image_options(input, raster.size()));
       add_stages(report_, run);
       for (const std::string& warning : raster.warnings()) report_.warnings.push_back(warning);
       return run.complete ? "ok" : "interrupted";
@@ -144,9 +208,6 @@ class FolderRun {
     }
     for (const fs::path& input : inputs_) report_.images.push_back(input.filename().string());
     report_.counts = {{"images_in", static_cast<int64_t>(inputs_.size())}, {"images_out", done}};
-    if (job_.group.rank == 0) {
-      write_class_list(job_.output / "classes.json", segmentor_.palette());
-    }
     const bool all = done == static_cast<int64_t>(inputs_.size());
     return all ? 0 : static_cast<int>(ErrorCode::kPartial);
   }

@@ -19,13 +19,17 @@ struct SegmentJob {
   std::filesystem::path probabilities;
   double opacity = 0.5;
   bool force = false;
-  bool resume = false;
+  bool resume = false;  // also of a group that torchrun has started again
   bool merge_output = false;
   RasterOptions raster;
   ProgressMode progress = ProgressMode::kAuto;
   ProcessGroup group;
   nlohmann::ordered_json fingerprint;  // what a resumed run must have in common with the first
+  std::vector<std::filesystem::path> also_read;  // files beside the input
 };
+
+// What tells a file from another one: its path, size and time. Of a folder the path alone.
+nlohmann::ordered_json identity_of(const std::filesystem::path& path);
 
 // All fill in the report (counts, stages, images, warnings) and return the exit code: 0, 6 if some
 // images failed, 130 after Ctrl-C.

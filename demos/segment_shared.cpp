@@ -19,6 +19,18 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
+// Where the parts go: not where those of an earlier result lie, which stays as it is until this one
+// is complete.
+fs::path parts_folder(const fs::path& output, bool second) {
+  return output.parent_path() / (output.stem().string() + (second ? ".parts-2" : ".parts"));
+}
+
+bool has_first_parts(fs::path output) {
+  std::ifstream vrt(output.replace_extension(".vrt"));
+  const std::string text{std::istreambuf_iterator<char>(vrt), {}};
+  return text.find(".parts/part-") != std::string::npos;
+}
+
 // Column blocks cut into bands of rows: several for each process, so that all end at about the same
 // time, but high enough that the windows over their borders, which are run twice, do not weigh.
 std::vector<cv::Rect> make_shares(const std::vector<cv::Rect>& blocks, int64_t tile,
@@ -44,7 +56,8 @@ class SharedRun {
         report_(report),
         raster_(job.input, job.raster),
         format_(label_format(segmentor.palette(), raster_.size())),
-        folder_(job.output.parent_path() / (job.output.stem().string() + ".parts")) {
+        second_(has_first_parts(job.output)),
+        folder_(parts_folder(job.output, second_)) {
     check();
   }
 
@@ -105,6 +118,7 @@ class SharedRun {
       throw Error(ErrorCode::kUsage,
                   "--output " + job_.output.string() + ": --merge-output writes a .tif");
     }
+    if (!job_.overlay.empty()) check_overlay_file(job_.overlay, raster_.size());
     for (const fs::path& path : {job_.output, job_.overlay}) {
       if (leads() && !path.empty()) OutputFile(path, job_.force).discard();
     }
@@ -125,7 +139,7 @@ class SharedRun {
   // Rank 0 makes the plan of shares, or takes that of the run that it continues.
   Plan make_plan() {
     const bool exists = fs::exists(plan_path());
-    if (!exists || !goes_on()) start_over();
+    if (!exists || !job_.resume) start_over();
     const ordered_json state = read_state();
     Plan plan{state["shares"].dump(), {}};
     for (size_t i = 0; i < state["shares"].size(); ++i) {
@@ -134,20 +148,11 @@ class SharedRun {
     return plan;
   }
 
-  // A group that torchrun has started again goes on by itself.
-  bool goes_on() const { return job_.resume || job_.group.restarted; }
-
   void start_over() {
     if (fs::exists(folder_) && !job_.force) {
       throw Error(ErrorCode::kOutput, folder_.string() +
                                           ": exists; pass --resume to go on with it or --force to "
                                           "start over");
-    }
-    remove_parts();
-    std::error_code error;
-    fs::create_directories(folder_, error);
-    if (error) {
-      throw Error(ErrorCode::kOutput, folder_.string() + ": cannot be created: " + error.message());
     }
     ordered_json state = {{"job", job_.fingerprint}, {"shares", ordered_json::array()}};
     const bool whole = segmentor_.takes_whole_images();
@@ -155,6 +160,12 @@ class SharedRun {
     const int64_t tile = whole ? raster_.size().height : segmentor_.slide().tile;
     for (const cv::Rect& share : make_shares(blocks, tile, job_.group.size)) {
       state["shares"].push_back({share.x, share.y, share.width, share.height});
+    }
+    remove_parts(folder_);
+    std::error_code error;
+    fs::create_directories(folder_, error);
+    if (error) {
+      throw Error(ErrorCode::kOutput, folder_.string() + ": cannot be created: " + error.message());
     }
     write_text(OutputFile(plan_path(), /*force=*/true), state.dump(1) + "\n");
   }
@@ -231,17 +242,18 @@ class SharedRun {
     whole.commit();
     std::error_code ignored;
     fs::remove(plan_path(), ignored);
-    if (job_.merge_output) remove_parts();
+    // The parts that are in the one file now, or those of the earlier result.
+    remove_parts(job_.merge_output ? folder_ : parts_folder(job_.output, !second_));
   }
 
-  void remove_parts() const {
-    if (!fs::exists(folder_)) return;
-    for (const auto& entry : fs::directory_iterator(folder_)) {
+  static void remove_parts(const fs::path& folder) {
+    if (!fs::exists(folder)) return;
+    for (const auto& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
       if (name.rfind("part-", 0) == 0 || name == "plan.json") fs::remove(entry.path());
     }
     std::error_code ignored;  // something of the user's is in it
-    fs::remove(folder_, ignored);
+    fs::remove(folder, ignored);
   }
 
   Segmentor& segmentor_;
@@ -249,6 +261,7 @@ class SharedRun {
   RunReport& report_;
   RasterReader raster_;
   const RasterFormat format_;
+  const bool second_;
   const fs::path folder_;
   std::vector<cv::Rect> shares_;
   SegmentReport segment_;

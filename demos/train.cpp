@@ -22,7 +22,6 @@
 
 #include "demos/cli.h"
 #include "demos/commands.h"
-#include "demos/memory.h"
 
 namespace hornet::cli {
 namespace {
@@ -139,10 +138,10 @@ void add_run(po::options_description& options) {
   add("export", text("TYPE", "fp16"), "of the models' weights: fp16 or fp32");
   add("progress", text("MODE", "auto"), "auto, plain or none");
   add("force", po::bool_switch(), "overwrite a run in --output");
-  add_runtime_options(options);
+  add_runtime_options(options, "fp32, tf32 (on GPUs) or bf16");
 }
 
-Command command() {
+Command train_command() {
   Command command;
   command.name = "train";
   command.summary =
@@ -452,22 +451,55 @@ TrainerOptions trainer_options(const po::variables_map& values, const RuntimeOpt
   return options;
 }
 
-// Refuses to write over a run.
-void check_output(const po::variables_map& values) {
-  const fs::path state = fs::path(values["output"].as<std::string>()) / "state.safetensors";
-  const bool there = fs::exists(state), resumes = values["resume"].as<bool>();
-  if (resumes && !there) {
-    throw Error(ErrorCode::kUsage, "--resume: there is no " + state.string());
-  }
-  if (there && !resumes && !values["force"].as<bool>()) {
-    throw Error(ErrorCode::kOutput, state.string() +
-                                        ": exists; --resume goes on with that run, --force starts "
-                                        "a new one");
-  }
-  if (!there || resumes) return;
+// What a run leaves in --output, its state first.
+std::vector<fs::path> files_of_run(const po::variables_map& values) {
+  std::vector<fs::path> files;
   for (const char* name : {"state.safetensors", "model.safetensors", "best.safetensors",
                            "losses.csv", "metrics.csv", "curves.png"}) {
-    fs::remove(state.parent_path() / name);
+    files.push_back(fs::path(values["output"].as<std::string>()) / name);
+  }
+  return files;
+}
+
+// Refuses to write over a run.
+void check_output(const po::variables_map& values) {
+  const std::vector<fs::path> files = files_of_run(values);
+  if (values["resume"].as<bool>()) {
+    if (fs::exists(files.front())) return;
+    throw Error(ErrorCode::kUsage, "--resume: there is no " + files.front().string());
+  }
+  if (values["force"].as<bool>()) return;
+  for (const fs::path& file : files) {
+    if (!fs::exists(file)) continue;
+    throw Error(ErrorCode::kOutput, file.string() +
+                                        ": exists; --resume goes on with a run whose "
+                                        "state is there, --force starts a new one");
+  }
+}
+
+// The run that --force gives up goes when the new one is about to begin: whatever is wrong with
+// the options or the data has been said by then.
+void remove_old_run(const po::variables_map& values) {
+  if (values["resume"].as<bool>()) return;
+  for (const fs::path& file : files_of_run(values)) fs::remove(file);
+}
+
+// Options of another task.
+void check_task(const po::variables_map& values, const std::string& task) {
+  using Tasks = std::set<std::string>;
+  static const std::vector<std::pair<Tasks, std::vector<const char*>>> kOwners = {
+      {{"detect"},
+       {"images", "validation-images", "anchor-scales", "anchor-ratios", "pyramid-levels", "rois",
+        "object-height", "aspect", "paste", "pasted-height", "degrade", "grey-crowds"}},
+      {{"segment"}, {"ignore-label", "reduce-zero-label", "dropout", "class-weights", "mode"}},
+      {{"classify"}, {"label-smoothing"}},
+      {{"detect", "segment"}, {"classes", "head-channels", "size", "scale", "cache"}}};
+  for (const auto& [tasks, options] : kOwners) {
+    if (tasks.count(task)) continue;
+    for (const char* option : options) {
+      if (!values.count(option) || values[option].defaulted()) continue;
+      throw Error(ErrorCode::kUsage, std::string("--") + option + ": is not for --task " + task);
+    }
   }
 }
 
@@ -518,6 +550,7 @@ int train(const po::variables_map& values, const RuntimeOptions& runtime, const 
   const std::optional<weights::File> model = model_file(values);
   const TrainerOptions options =
       trainer_options(values, runtime, model.has_value() || values.count("pretrained"));
+  check_task(values, what);
   if (team.leads()) check_output(values);
   const InterruptGuard guard;
   const auto make = what == "detect"    ? make_detection
@@ -528,6 +561,7 @@ int train(const po::variables_map& values, const RuntimeOptions& runtime, const 
   if (!resumes) load_weights(*task, values, model, team.leads());
   Trainer trainer(*task, options, team);
   const std::vector<std::string> changes = resumes ? trainer.resume() : std::vector<std::string>();
+  if (team.leads()) remove_old_run(values);
   if (team.leads()) {
     for (const std::string& note : task->notes()) std::cerr << "hornet: " << note << '\n';
     for (const std::string& change : changes) std::cerr << "hornet: now " << change << '\n';
@@ -552,9 +586,8 @@ void end_together(const ProcessTeam& team, const Error& error) {
 }  // namespace
 
 int run_train(int argc, char** argv) {
-  const auto values = parse(command(), argc, argv);
+  const auto values = parse(train_command(), argc, argv);
   if (!values) return 0;
-  keep_freed_memory();
   RuntimeOptions runtime = runtime_options(*values);
   const ProcessTeam team = join_team(runtime);
   int code = 0;

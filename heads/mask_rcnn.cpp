@@ -1,3 +1,4 @@
+#include <hornet/heads/finite.h>
 #include <hornet/heads/mask_rcnn.h>
 
 namespace hornet {
@@ -71,6 +72,7 @@ std::vector<Detections> MaskRcnnImpl::forward(const torch::Tensor& images,
   const RpnOutputs rpn = rpn_head->forward(pyramid);
   tap_all(tap, "rpn_cls", rpn.cls);
   tap_all(tap, "rpn_reg", rpn.reg);
+  if (!tap) check_finite(rpn.cls);
   std::vector<torch::Tensor> proposals;
   for (size_t i = 0; i < sizes.size(); ++i) {
     proposals.push_back(rpn_head->proposals(rpn, static_cast<int64_t>(i), sizes[i]));

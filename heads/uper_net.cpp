@@ -1,3 +1,4 @@
+#include <hornet/heads/finite.h>
 #include <hornet/heads/uper_net.h>
 
 namespace hornet {
@@ -43,7 +44,9 @@ torch::Tensor UperNetImpl::forward(const torch::Tensor& images, const Tap& tap) 
               feats.size(), " maps instead of ", decode_head->options.inputs().size());
   tap_all(tap, "feat", feats);
   if (tap && auxiliary_head) tap("aux_logits", auxiliary_head->forward(feats[kAuxiliaryInput]));
-  return decode_head->forward(feats, tap);
+  const torch::Tensor logits = decode_head->forward(feats, tap);
+  if (!tap && !is_training()) check_finite(logits);
+  return logits;
 }
 
 torch::Tensor UperNetImpl::slide(const torch::Tensor& images, const SlideOptions& options) {

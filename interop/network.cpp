@@ -8,6 +8,7 @@ using internal::Affine;
 using internal::Builder;
 
 constexpr int kStages = 4;
+constexpr int kMostLevels = 8;  // of a detector's pyramid
 constexpr int kHighestOrder = 14;
 constexpr float kBackboneScale = 1.0f / 3.0f;  // of gnConv in the backbone; 1 in the necks
 constexpr int kPoolScales[] = {1, 2, 3, 6};
@@ -161,7 +162,19 @@ Value fusion(Builder& net, const std::string& prefix, Value x) {
   return normed ? net.add(prefix + ".relu", Relu{}, {x}, net.channels(x)) : x;
 }
 
-void pyramid(Builder& net, const std::vector<Value>& feats) {
+// As heads/detector_settings.h reads it: one more level than the stages without metadata.
+int pyramid_levels(const Builder& net, const weights::Metadata& meta) {
+  const auto found = meta.entries.find("hornet.pyramid_levels");
+  if (found == meta.entries.end()) return kStages + 1;
+  const std::string& text = found->second;
+  if (text.size() != 1 || text[0] < '0' + kStages || text[0] > '0' + kMostLevels) {
+    net.fail("has '" + text + "' as its metadata 'hornet.pyramid_levels'; expected " +
+             std::to_string(kStages) + " to " + std::to_string(kMostLevels));
+  }
+  return text[0] - '0';
+}
+
+void pyramid(Builder& net, const std::vector<Value>& feats, int levels) {
   std::vector<Value> laterals;
   for (int i = 0; i < kStages; ++i) {
     laterals.push_back(conv_module(net, indexed("neck.lateral_convs.", i), feats[i], 1));
@@ -176,8 +189,10 @@ void pyramid(Builder& net, const std::vector<Value>& feats) {
     last = fusion(net, indexed("neck.fpn_convs.", i), laterals[i]);
     net.output(indexed("fpn", i), last);
   }
-  net.output(indexed("fpn", kStages),
-             net.add("subsample", Subsample{}, {last}, net.channels(last)));
+  for (int i = kStages; i < levels; ++i) {
+    last = net.add("subsample", Subsample{}, {last}, net.channels(last));
+    net.output(indexed("fpn", i), last);
+  }
 }
 
 Value pyramid_pooling(Builder& net, Value x) {
@@ -241,7 +256,7 @@ Graph read_graph(const weights::File& file, Pixels pixels) {
   if (feats.empty()) net.fail("has neither output norms nor a head");
   if ((detector || segmentor) && feats.size() != kStages) net.fail("lacks 'backbone.norm0..3'");
   if (detector) {
-    pyramid(net, feats);
+    pyramid(net, feats, pyramid_levels(net, file.meta));
   } else if (segmentor) {
     uper_head(net, feats);
   } else {

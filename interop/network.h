@@ -1,13 +1,14 @@
 // From a checkpoint to a graph, without LibTorch.
 //
-//   hornet::graph::Graph net =
-//   hornet::graph::read_graph(hornet::weights::read("hornet_tiny_gf.pth"));
+//   const hornet::weights::File file = hornet::weights::read("hornet_tiny_gf.pth");
+//   hornet::graph::Graph net = hornet::graph::read_graph(file);
 //
 // The kind of network is read off the checkpoint's tensors, as everywhere in HorNet:
 //
 //   classification        logits [N,classes]
 //   backbone              feat0 ... feat3
-//   (Cascade) Mask R-CNN  fpn0 ... fpn4, the pyramid of its FPN or HorFPN: what follows depends on
+//   (Cascade) Mask R-CNN  fpn0 ... fpn(levels-1), the pyramid of its FPN or HorFPN: 5 levels, or
+//                         what its metadata "hornet.pyramid_levels" says. What follows depends on
 //                         the data and is no graph (hornet::Detector runs it)
 //   UperNet               logits [N,classes,H,W], at the size of the input
 //

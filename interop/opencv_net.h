@@ -9,10 +9,10 @@
 //
 // Inputs are float32 [N,3,H,W] in RGB order, called "input", any H and W >= 32: a Net adapts when
 // it meets another size, and its global filters are interpolated for it. Outputs, by name:
-// classification "logits" [N,classes]; backbone "feat0" ... ; (Cascade) Mask R-CNN "fpn0" ...
-// "fpn4" (the rest of it depends on the data and cannot be a Net: see hornet::DetectionModel);
-// UperNet "logits" [N,classes,H,W]. Runs on OpenCV's own backend on the CPU, in float32; results
-// are the authors' to 1e-4 relative.
+// classification "logits" [N,classes]; backbone "feat0" ... ; (Cascade) Mask R-CNN "fpn0" ... , one
+// a level of its pyramid (the rest of it depends on the data and cannot be a Net: see
+// hornet::DetectionModel); UperNet "logits" [N,classes,H,W]. Runs on OpenCV's own backend on the
+// CPU, in float32; results are the authors' to 1e-4 relative.
 #pragma once
 
 #include <hornet/interop/network.h>

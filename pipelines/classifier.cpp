@@ -1,4 +1,5 @@
 #include <hornet/backbone/error.h>
+#include <hornet/heads/finite.h>
 #include <hornet/pipelines/classifier.h>
 #include <hornet/pipelines/forward.h>
 
@@ -57,6 +58,7 @@ std::vector<std::vector<ClassScore>> Classifier::operator()(const std::vector<cv
   return runtime_.run([&] {
     const torch::Tensor logits =
         model_->forward(torch::cat(inputs).to(runtime_.device())).to(torch::kFloat);
+    check_finite(logits);
     const int64_t count = std::min<int64_t>(options_.count, logits.size(1));
     const torch::Tensor labels = std::get<1>(logits.topk(count, 1));
     const torch::Tensor scores = logits.softmax(1).gather(1, labels);

@@ -356,6 +356,15 @@ std::vector<CocoIou> available_ious(const CocoDataset& data,
   return ious;
 }
 
+std::optional<std::string> unmeasured_masks(const CocoDataset& data) {
+  const auto is_masked = [](const CocoAnnotation& object) { return object.has_mask(); };
+  const auto begin = data.annotations.begin(), end = data.annotations.end();
+  const auto without = std::find_if_not(begin, end, is_masked);
+  if (without == end || std::none_of(begin, end, is_masked)) return std::nullopt;
+  return data.name + ": masks are not measured, because annotation " + std::to_string(without->id) +
+         " has none";
+}
+
 CocoScores evaluate_coco(const CocoDataset& data, const std::vector<CocoResult>& results,
                          CocoIou iou) {
   const std::vector<Scenes> scenes = sort_into_scenes(data, results, iou);

@@ -22,6 +22,7 @@
 #include <hornet/pipelines/coco_results.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ const char* iou_name(CocoIou iou);
 // them.
 std::vector<CocoIou> available_ious(const CocoDataset& data,
                                     const std::vector<CocoResult>& results);
+
+// Why masks are not measured although objects have some: one of the others, for a warning.
+std::optional<std::string> unmeasured_masks(const CocoDataset& data);
 
 // The official twelve: AP over all thresholds, at 0.5, at 0.75, of small, medium and large objects;
 // AR with at most 1, 10, 100 detections an image and category, of small, medium and large objects.

@@ -34,8 +34,6 @@ std::vector<uint32_t> counts_of(const json& value) {
 
 }  // namespace
 
-void fail_input(const std::string& what) { throw Error(ErrorCode::kInput, what); }
-
 std::string read_text(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) fail_input(path.string() + ": no such file");

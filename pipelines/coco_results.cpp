@@ -8,7 +8,7 @@ namespace {
 using namespace internal;
 using nlohmann::json;
 
-cv::Rect2d parse_box(const json& value) {
+cv::Rect2d parse_found_box(const json& value) {
   array_of(value, 4, "bbox");
   return {number(value[0], "bbox"), number(value[1], "bbox"), number(value[2], "bbox"),
           number(value[3], "bbox")};
@@ -20,7 +20,7 @@ CocoResult parse_result(const json& object) {
   result.image_id = integer(member(object, "image_id"), "image_id");
   result.category_id = integer(member(object, "category_id"), "category_id");
   result.score = number(member(object, "score"), "score");
-  if (object.contains("bbox")) result.box = parse_box(object["bbox"]);
+  if (object.contains("bbox")) result.box = parse_found_box(object["bbox"]);
   if (object.contains("segmentation")) result.mask = run_length_mask(object["segmentation"]);
   if (!result.box && !result.mask) fail_input("it has neither 'bbox' nor 'segmentation'");
   return result;

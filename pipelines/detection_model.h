@@ -6,9 +6,9 @@
 //   model.detect(frame, class_ids, confidences, boxes, 0.5f);
 //
 // Names are OpenCV's for that reason. Without a setInput... call, frames are prepared as the
-// authors do it (scaled into 1333x800 with their aspect ratio, normalised): nothing else is needed.
-// After the first one, preparation is exactly cv::dnn's, from its defaults on; the authors' numbers
-// are
+// `hornet detect` does it (scaled with their aspect ratio into the size that the checkpoint names,
+// or 1333x800, and normalised): nothing else is needed. After the first one, preparation is exactly
+// cv::dnn's, from its defaults on; the authors' numbers are
 //
 //   model.setInputParams(cv::Scalar(1 / 58.395, 1 / 57.12, 1 / 57.375), {1024, 768},
 //                        cv::Scalar(123.675, 116.28, 103.53), /*swapRB=*/true);

@@ -168,18 +168,20 @@ SlideOptions official_slide(const LoadedModel& model) {
 }
 
 PreprocessOptions official_preprocess(const LoadedModel& model) {
+  const auto own = default_size(model.meta);
   switch (model.architecture.task) {
-    case Task::kDetection:
-      return detection_preprocess(model.architecture.detector->conventions);
+    case Task::kDetection: {
+      const Conventions conventions = model.architecture.detector->conventions;
+      return own ? detection_preprocess(conventions, *own) : detection_preprocess(conventions);
+    }
     case Task::kSegmentation: {
       const int tile = static_cast<int>(official_slide(model).tile);
-      return segmentation_preprocess({4 * tile, tile});
+      return segmentation_preprocess(own.value_or(cv::Size(4 * tile, tile)));
     }
     default: {
       const auto* hornet = std::get_if<HorNetOptions>(&model.architecture.backbone);
       if (!hornet) return classification_preprocess();
       const auto official = static_cast<int>(classification_size(*hornet));
-      const auto own = default_size(model.meta);
       return classification_preprocess(own ? own->width : official);
     }
   }

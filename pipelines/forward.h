@@ -44,7 +44,8 @@ ForwardInput forward_input(const cv::Mat& bgr, const PreprocessOptions& options)
 // configuration says, else the authors' (640/426 for HorNet-L, 512/341 for the others).
 SlideOptions official_slide(const LoadedModel& model);
 
-// The official preprocessing for the model's task.
+// The preprocessing for the model's task, at the size that its checkpoint's metadata says, else at
+// the authors'.
 PreprocessOptions official_preprocess(const LoadedModel& model);
 
 // What comes before and after a detector, by the conventions that it was trained with.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -18,7 +19,7 @@ constexpr const char* kServices =
     "HTTP WMS WCS WMTS PLMOSAIC PLSCENES DAAS EEDA EEDAI NGW OGCAPI STACTA STACIT PostGISRaster";
 
 void configure() {
-  CPLSetConfigOption("GDAL_PAM_ENABLED", "NO");  // no .aux.xml
+  CPLSetConfigOption("GDAL_PAM_ENABLED", "NO");  // what is written has no .aux.xml
   // A JPEG that ends early would pass as gray from there on.
   CPLSetConfigOption("GDAL_ERROR_ON_LIBJPEG_WARNING", "TRUE");
   // Images come from strangers: a VRT runs no Python, and /vsicurl/ and its kin open no name but
@@ -90,8 +91,35 @@ DatasetPtr open_for_reading(const std::filesystem::path& path) {
   register_gdal();
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return nullptr;
-  return DatasetPtr(static_cast<GDALDataset*>(GDALOpenEx(
+  // A .aux.xml beside an input may have its georeference and its nodata value.
+  const CPLConfigOptionSetter with_sidecar("GDAL_PAM_ENABLED", "YES", false);
+  DatasetPtr dataset(static_cast<GDALDataset*>(GDALOpenEx(
       gdal_name(path).c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY, nullptr, nullptr, nullptr)));
+  if (dataset != nullptr) dataset->GetMetadata();  // GeoTIFF looks for it when first asked
+  return dataset;
+}
+
+std::string jpeg_damage(const std::filesystem::path& path) {
+  constexpr std::string_view kLibrary = "libjpeg: ";
+  const char* const drivers[] = {"JPEG", nullptr};
+  register_gdal();
+  const GdalMessages messages;
+  const DatasetPtr jpeg(static_cast<GDALDataset*>(GDALOpenEx(
+      gdal_name(path).c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY, drivers, nullptr, nullptr)));
+  if (jpeg == nullptr) return "";
+  const int width = jpeg->GetRasterXSize(), bands = jpeg->GetRasterCount();
+  std::vector<uint8_t> row(static_cast<size_t>(width) * bands);
+  CPLErr result = CE_None;
+  for (int y = 0; y < jpeg->GetRasterYSize() && result == CE_None; ++y) {
+    result = jpeg->RasterIO(GF_Read, 0, y, width, 1, row.data(), width, 1, GDT_Byte, bands, nullptr,
+                            bands, 0, 1, nullptr);
+  }
+  // A limit of GDAL's own is no damage, nor are bytes between whole parts, which some cameras
+  // write.
+  const std::string& failure = messages.failure();
+  const size_t words = failure.find(kLibrary);
+  const bool harmless = failure.find("extraneous bytes") != std::string::npos;
+  return words == std::string::npos || harmless ? "" : failure.substr(words + kLibrary.size());
 }
 
 Georeference georeference_of(GDALDataset& dataset) {

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/image_list.h>
+#include <hornet/pipelines/internal/fail_input.h>
 
 #include <fstream>
 
@@ -7,8 +8,6 @@ namespace hornet {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::kInput, what); }
 
 std::string trimmed(const std::string& text, const char* what) {
   const size_t first = text.find_first_not_of(what);
@@ -23,8 +22,9 @@ fs::path beside(const fs::path& list, const std::string& name) { return list.par
 std::vector<ListedImage> read_image_list(const fs::path& list) {
   constexpr const char* kSpace = " \t\r";
   std::error_code ignored;
-  if (!fs::exists(list, ignored)) fail(list.string() + ": no such file");
-  if (fs::is_directory(list, ignored)) fail(list.string() + ": expected a list, found a folder");
+  if (!fs::exists(list, ignored)) internal::fail_input(list.string() + ": no such file");
+  if (fs::is_directory(list, ignored))
+    internal::fail_input(list.string() + ": expected a list, found a folder");
   std::ifstream stream(list);
   std::vector<ListedImage> images;
   size_t number = 0;
@@ -36,14 +36,15 @@ std::vector<ListedImage> read_image_list(const fs::path& list) {
     const size_t end = line.find_first_of(separators);
     const std::string label = end == std::string::npos ? "" : trimmed(line.substr(end), kSpace);
     if (label.empty() || label.find_first_of(separators) != std::string::npos) {
-      fail(list.string() + ": line " + std::to_string(number) +
-           ": expected an image and a label, separated by white space (a tab, if names have "
-           "spaces)");
+      internal::fail_input(
+          list.string() + ": line " + std::to_string(number) +
+          ": expected an image and a label, separated by white space (a tab, if names have "
+          "spaces)");
     }
     images.push_back({beside(list, trimmed(line.substr(0, end), kSpace)), label, number});
   }
-  if (stream.bad()) fail(list.string() + ": cannot be read");
-  if (images.empty()) fail(list.string() + ": the list has no images");
+  if (stream.bad()) internal::fail_input(list.string() + ": cannot be read");
+  if (images.empty()) internal::fail_input(list.string() + ": the list has no images");
   return images;
 }
 

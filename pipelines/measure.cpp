@@ -1,4 +1,5 @@
 #include <hornet/pipelines/measure.h>
+#include <hornet/pipelines/run_report.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -39,6 +40,7 @@ std::optional<int64_t> status_bytes(const std::string& key) {
 
 // From Linux 4.0 on, a 5 sets the peak back to what is resident now.
 bool reset_peak() {
+  peak_host_bytes();  // which keeps what is forgotten here
   std::ofstream file("/proc/self/clear_refs");
   return static_cast<bool>(file << "5\n" << std::flush);
 }

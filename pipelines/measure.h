@@ -2,8 +2,8 @@
 // benchmarks/ measure with.
 //
 //   auto times = hornet::measure({[&] { mine->forward(x); }, [&] { theirs->forward(x); }}, {});
-//   std::cout << times[0].median() << " ms, " << paired_ratio(times[1], times[0]) << " times as
-//   fast\n";
+//   std::cout << times[0].median() << " ms, theirs over mine: ";
+//   std::cout << paired_ratio(times[1], times[0]) << '\n';
 //
 // Functions take turns, run by run, and every second round goes backwards: what disturbs a machine
 // disturbs all of them alike, so that their ratio holds where two separate times would not be

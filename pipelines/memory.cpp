@@ -1,8 +1,7 @@
-#include "demos/memory.h"
-
+#include <hornet/pipelines/memory.h>
 #include <malloc.h>
 
-namespace hornet::cli {
+namespace hornet {
 
 void keep_freed_memory() {
 #ifdef M_MMAP_MAX
@@ -11,4 +10,4 @@ void keep_freed_memory() {
 #endif
 }
 
-}  // namespace hornet::cli
+}  // namespace hornet

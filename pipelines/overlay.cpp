@@ -30,18 +30,6 @@ void for_each_strip(RasterReader& image, LabelReader& labels, const Palette& pal
   throw Error(ErrorCode::kOutput, name.string() + ": " + what);
 }
 
-void check_image_file(const std::filesystem::path& name, cv::Size size) {
-  const int64_t pixels = int64_t{size.width} * size.height;
-  if (pixels > kMaxPixelsInMemory) {
-    fail_output(name, "an image of " + std::to_string(size.width) + " x " +
-                          std::to_string(size.height) +
-                          " pixels is too large for this format; name a .tif file");
-  }
-  if (!cv::haveImageWriter(name.string())) {
-    fail_output(name, "no known image format; name a .tif, .png or .jpg file");
-  }
-}
-
 void write_image(const std::filesystem::path& output, const std::filesystem::path& name,
                  const cv::Mat& canvas) {
   std::string cause;
@@ -57,6 +45,22 @@ void write_image(const std::filesystem::path& output, const std::filesystem::pat
 
 }  // namespace
 
+void check_overlay_file(const std::filesystem::path& name, cv::Size size) {
+  if (is_tiff(name)) return;
+  const std::string image =
+      "an image of " + std::to_string(size.width) + " x " + std::to_string(size.height) + " pixels";
+  if (int64_t{size.width} * size.height > kMaxPixelsInMemory) {
+    fail_output(name, image + " is too large for this format; name a .tif file");
+  }
+  if (!cv::haveImageWriter(name.string())) {
+    fail_output(name, "no known image format; name a .tif, .png or .jpg file");
+  }
+  if (std::max(size.width, size.height) > largest_side(name)) {
+    fail_output(name, image + " cannot be written in this format, whose sides end at " +
+                          std::to_string(largest_side(name)) + "; name a .tif file");
+  }
+}
+
 void write_overlay(RasterReader& image, const std::filesystem::path& labels, const Palette& palette,
                    const std::filesystem::path& output, const std::filesystem::path& name,
                    const Georeference& georeference, const OverlayOptions& options) {
@@ -68,8 +72,8 @@ void write_overlay(RasterReader& image, const std::filesystem::path& labels, con
                 std::to_string(size.width) + " x " + std::to_string(size.height) +
                 " as in the image");
   }
+  check_overlay_file(name, size);
   if (!is_tiff(name)) {
-    check_image_file(name, size);
     cv::Mat canvas(size, CV_8UC3);
     for_each_strip(image, reader, palette, options.opacity,
                    [&](const cv::Rect& where, const cv::Mat& bgr) { bgr.copyTo(canvas(where)); });

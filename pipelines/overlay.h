@@ -10,6 +10,10 @@
 
 namespace hornet {
 
+// Throws Error(kOutput) unless an overlay of this size can be written under the name: by its
+// extension, and the pixels and sides that its format can have.
+void check_overlay_file(const std::filesystem::path& name, cv::Size size);
+
 struct OverlayOptions {
   double opacity = 0.5;  // 0 shows the image, 1 the labels
 };

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/drawing.h>
+#include <hornet/pipelines/internal/fail_input.h>
 #include <hornet/pipelines/palette.h>
 #include <hornet/pipelines/palette_tables.h>
 
@@ -20,28 +21,27 @@ constexpr size_t kMaxFileBytes = 16 << 20;  // well above what that many classes
 constexpr int kMaxNesting = 8;
 constexpr int kFixedPoint = 16;  // bits behind the point of opacities
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::kInput, what); }
-
 std::string count_of(size_t classes) {
   return std::to_string(classes) + (classes == 1 ? " class" : " classes");
 }
 
 const json& member(const json& object, const char* key) {
   const auto found = object.find(key);
-  if (found == object.end()) fail(std::string("'") + key + "' is missing");
+  if (found == object.end()) internal::fail_input(std::string("'") + key + "' is missing");
   return *found;
 }
 
 int integer(const json& value, const std::string& what, int last) {
   const std::string range = "an integer from 0 to " + std::to_string(last);
-  if (!value.is_number_integer()) fail(what + " is not " + range);
+  if (!value.is_number_integer()) internal::fail_input(what + " is not " + range);
   const bool inside = value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t(last);
-  if (!inside) fail(what + " is " + value.dump() + ", expected " + range);
+  if (!inside) internal::fail_input(what + " is " + value.dump() + ", expected " + range);
   return value.get<int>();
 }
 
 cv::Vec3b parse_color(const json& value) {
-  if (!value.is_array() || value.size() != 3) fail("'color' is not [red, green, blue]");
+  if (!value.is_array() || value.size() != 3)
+    internal::fail_input("'color' is not [red, green, blue]");
   const auto channel = [&](size_t i) {
     return static_cast<uint8_t>(integer(value[i], "a value of 'color'", 255));
   };
@@ -49,35 +49,36 @@ cv::Vec3b parse_color(const json& value) {
 }
 
 void parse_class(const json& object, Palette& palette, std::vector<bool>& seen) {
-  if (!object.is_object()) fail("it is not an object");
+  if (!object.is_object()) internal::fail_input("it is not an object");
   const int index = integer(member(object, "index"), "'index'", palette.size() - 1);
-  if (seen[index]) fail("'index' is " + std::to_string(index) + " a second time");
+  if (seen[index]) internal::fail_input("'index' is " + std::to_string(index) + " a second time");
   seen[index] = true;
   const json& name = member(object, "name");
-  if (!name.is_string()) fail("'name' is not a string");
+  if (!name.is_string()) internal::fail_input("'name' is not a string");
   palette.names[index] = name.get<std::string>();
   palette.colors[index] = parse_color(member(object, "color"));
 }
 
 json parse_json(const std::string& text) {
   if (text.size() > kMaxFileBytes) {
-    fail("larger than " + std::to_string(kMaxFileBytes >> 20) + " MiB");
+    internal::fail_input("larger than " + std::to_string(kMaxFileBytes >> 20) + " MiB");
   }
   const auto check_nesting = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxNesting) fail("JSON that is nested too deeply");
+    if (depth > kMaxNesting) internal::fail_input("JSON that is nested too deeply");
     return true;
   };
   json document = json::parse(text, check_nesting, /*allow_exceptions=*/false);
-  if (document.is_discarded()) fail("broken JSON");
+  if (document.is_discarded()) internal::fail_input("broken JSON");
   return document;
 }
 
 Palette parse_document(const json& document) {
-  if (!document.is_object()) fail("expected a JSON object with 'classes'");
+  if (!document.is_object()) internal::fail_input("expected a JSON object with 'classes'");
   const json& classes = member(document, "classes");
-  if (!classes.is_array()) fail("'classes' is not an array");
+  if (!classes.is_array()) internal::fail_input("'classes' is not an array");
   if (classes.empty() || classes.size() > kMaxClasses) {
-    fail("it has " + count_of(classes.size()) + ", expected 1 to " + std::to_string(kMaxClasses));
+    internal::fail_input("it has " + count_of(classes.size()) + ", expected 1 to " +
+                         std::to_string(kMaxClasses));
   }
   Palette palette{std::vector<std::string>(classes.size()), std::vector<cv::Vec3b>(classes.size())};
   std::vector<bool> seen(classes.size());
@@ -85,13 +86,13 @@ Palette parse_document(const json& document) {
     try {
       parse_class(classes[i], palette, seen);
     } catch (const Error& error) {
-      fail("entry " + std::to_string(i) + " of 'classes': " + error.what());
+      internal::fail_input("entry " + std::to_string(i) + " of 'classes': " + error.what());
     }
   }
   if (document.contains("nodata") &&
       integer(document["nodata"], "'nodata'", 65535) != palette.nodata()) {
-    fail("'nodata' is " + document["nodata"].dump() + ", expected " +
-         std::to_string(palette.nodata()) + " for " + count_of(classes.size()));
+    internal::fail_input("'nodata' is " + document["nodata"].dump() + ", expected " +
+                         std::to_string(palette.nodata()) + " for " + count_of(classes.size()));
   }
   return palette;
 }
@@ -101,8 +102,10 @@ std::string read_palette_file(const std::string& name) {
   std::string text(kMaxFileBytes + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (stream.bad() || !stream.eof()) {
-    if (stream.gcount() > 0 && !stream.bad()) fail(name + ": not a palette: it is too large");
-    fail(name + ": the palette cannot be read; check that it is a file you may read");
+    if (stream.gcount() > 0 && !stream.bad())
+      internal::fail_input(name + ": not a palette: it is too large");
+    internal::fail_input(name +
+                         ": the palette cannot be read; check that it is a file you may read");
   }
   text.resize(static_cast<size_t>(stream.gcount()));
   return text;
@@ -151,8 +154,9 @@ Palette of_file(const std::string& name, int num_classes) {
   }
   Palette palette = parse_palette(read_palette_file(name), name);
   if (palette.size() != num_classes) {
-    fail(name + ": the palette has " + count_of(palette.names.size()) + ", but the model has " +
-         std::to_string(num_classes) + "; name a palette of that many classes");
+    internal::fail_input(name + ": the palette has " + count_of(palette.names.size()) +
+                         ", but the model has " + std::to_string(num_classes) +
+                         "; name a palette of that many classes");
   }
   return palette;
 }
@@ -205,7 +209,7 @@ Palette parse_palette(const std::string& text, const std::string& source) {
   try {
     return parse_document(parse_json(text));
   } catch (const Error& error) {
-    fail(source + ": not a palette: " + error.what());
+    internal::fail_input(source + ": not a palette: " + error.what());
   }
 }
 

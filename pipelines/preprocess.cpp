@@ -1,4 +1,6 @@
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/internal/fail_input.h>
+#include <hornet/pipelines/internal/gdal_support.h>
 #include <hornet/pipelines/preprocess.h>
 #include <torch/nn/functional/upsampling.h>
 
@@ -24,8 +26,6 @@ constexpr double kCropPart = 224 / 256.0;
 // Pillow's fixed point: 32 bits less 8 of the pixel and 2 for over- and undershoot.
 constexpr int kBicubicBits = 22;
 constexpr double kBicubicSupport = 2;
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
 
 double bicubic(double x) {
   constexpr double a = -0.5;
@@ -114,10 +114,12 @@ cv::Mat decode(const std::string& path) {
   try {
     return cv::imread(path, cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH);
   } catch (const cv::Exception& e) {
-    if (e.err.find("CV_IO_MAX_IMAGE") == std::string::npos) fail(path + ": " + e.err);
-    fail(path +
-         ": the image has more pixels than OpenCV accepts (2^30, and 2^20 a side); split it, or "
-         "set OPENCV_IO_MAX_IMAGE_PIXELS, ..._WIDTH and ..._HEIGHT to larger numbers");
+    if (e.err.find("CV_IO_MAX_IMAGE") == std::string::npos)
+      internal::fail_input(path + ": " + e.err);
+    internal::fail_input(
+        path +
+        ": the image has more pixels than OpenCV accepts (2^30, and 2^20 a side); split it, or "
+        "set OPENCV_IO_MAX_IMAGE_PIXELS, ..._WIDTH and ..._HEIGHT to larger numbers");
   }
 }
 
@@ -184,28 +186,34 @@ Preprocessed preprocess(const cv::Mat& image, const PreprocessOptions& options) 
 cv::Mat load_image(const std::filesystem::path& path) {
   const std::string name = path.string();
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) fail(name + ": no such file");
+  if (!std::filesystem::exists(path, error)) internal::fail_input(name + ": no such file");
   if (std::filesystem::is_directory(path, error))
-    fail(name + ": expected an image, found a folder");
-  if (std::filesystem::file_size(path, error) == 0 && !error) fail(name + ": the file is empty");
+    internal::fail_input(name + ": expected an image, found a folder");
+  if (std::filesystem::file_size(path, error) == 0 && !error)
+    internal::fail_input(name + ": the file is empty");
+  // OpenCV would fill what is missing with gray.
+  const std::string damage = internal::jpeg_damage(path);
+  if (!damage.empty())
+    internal::fail_input(name + ": the JPEG is damaged or cut off (" + damage + ")");
   const cv::Mat image = decode(name);
   if (image.empty()) {
-    fail(name +
-         ": expected an image (JPEG, PNG, TIFF, ...), found a file that is damaged, not "
-         "readable, or of another kind");
+    internal::fail_input(
+        name +
+        ": expected an image (JPEG, PNG, TIFF, ...), found a file that is damaged, not "
+        "readable, or of another kind");
   }
   try {
     return to_bgr8(image);
   } catch (const Error& e) {
-    fail(name + ": " + e.what());
+    internal::fail_input(name + ": " + e.what());
   }
 }
 
 cv::Mat to_bgr8(const cv::Mat& image) {
-  if (image.empty()) fail("expected an image, found one without pixels");
+  if (image.empty()) internal::fail_input("expected an image, found one without pixels");
   if (image.depth() != CV_8U) {
-    fail("expected an image with 8 bits a channel, found " + depth_name(image.depth()) +
-         "; scale its values to 0..255 first");
+    internal::fail_input("expected an image with 8 bits a channel, found " +
+                         depth_name(image.depth()) + "; scale its values to 0..255 first");
   }
   cv::Mat bgr;
   switch (image.channels()) {
@@ -218,7 +226,8 @@ cv::Mat to_bgr8(const cv::Mat& image) {
       cv::cvtColor(image, bgr, cv::COLOR_BGRA2BGR);
       return bgr;
     default:
-      fail("expected an image with 1, 3 or 4 channels, found " + std::to_string(image.channels()));
+      internal::fail_input("expected an image with 1, 3 or 4 channels, found " +
+                           std::to_string(image.channels()));
   }
 }
 

@@ -1,4 +1,5 @@
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/internal/fail_input.h>
 #include <hornet/pipelines/internal/raster_bands.h>
 
 #include <algorithm>
@@ -16,8 +17,6 @@ using Interpretations = std::vector<GDALColorInterp>;
 constexpr int64_t kMaxBlockBytes = int64_t{256} << 20;
 constexpr int64_t kPartPixels = int64_t{1} << 20;
 constexpr int kPartWidth = 1024;
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
 
 Interpretations interpretations_of(GDALDataset& dataset) {
   Interpretations result;
@@ -44,11 +43,13 @@ std::vector<int> find_colors(const Interpretations& bands) {
 
 [[noreturn]] void fail_count(int count, const std::string& found, const std::string& name) {
   if (count == 0) {
-    fail(name + ": holds no image of its own; extract one of its subdatasets with gdal_translate");
+    internal::fail_input(
+        name + ": holds no image of its own; extract one of its subdatasets with gdal_translate");
   }
-  fail(name + ": expected 1 band (gray), 3 (red, green, blue), or these and an alpha band, found " +
-       std::to_string(count) + found + "; pass --bands R,G,B with the numbers of three bands, or " +
-       "--bands N with one");
+  internal::fail_input(
+      name + ": expected 1 band (gray), 3 (red, green, blue), or these and an alpha band, found " +
+      std::to_string(count) + found + "; pass --bands R,G,B with the numbers of three bands, or " +
+      "--bands N with one");
 }
 
 const char* image_structure(GDALMajorObject& object, const char* key) {
@@ -109,12 +110,13 @@ RasterBands::RasterBands(GDALDataset& source, const RasterOptions& options, cons
     : dataset(&source), range(options.range) {
   if (range && !(std::isfinite(range->first) && std::isfinite(range->second) &&
                  range->first < range->second)) {
-    fail(name + ": --range LOW,HIGH: LOW must be less than HIGH, and both finite");
+    internal::fail_input(name + ": --range LOW,HIGH: LOW must be less than HIGH, and both finite");
   }
   choose(options.bands, name);
   check_types(name);
   check_blocks(name);
   if (kind == Kind::kGray && !range) choose_table();
+  if (!range) choose_stretch();
   choose_masks();
   if (kind == Kind::kCmyk || EQUAL(image_structure(*dataset, "SOURCE_COLOR_SPACE"), "CMYK")) {
     warnings.push_back(name +
@@ -127,12 +129,13 @@ void RasterBands::choose(const std::vector<int>& wanted, const std::string& name
   const int count = dataset->GetRasterCount();
   if (!wanted.empty()) {
     if (wanted.size() != 1 && wanted.size() != 3) {
-      fail(name + ": --bands takes 1 or 3 numbers, found " + std::to_string(wanted.size()));
+      internal::fail_input(name + ": --bands takes 1 or 3 numbers, found " +
+                           std::to_string(wanted.size()));
     }
     for (int number : wanted) {
       if (number < 1 || number > count) {
-        fail(name + ": --bands: there is no band " + std::to_string(number) +
-             "; the file has bands 1 to " + std::to_string(count));
+        internal::fail_input(name + ": --bands: there is no band " + std::to_string(number) +
+                             "; the file has bands 1 to " + std::to_string(count));
       }
     }
     numbers.assign(wanted.rbegin(), wanted.rend());
@@ -170,14 +173,14 @@ void RasterBands::check_types(const std::string& name) {
     const bool is_signed_byte =
         type == GDT_Byte && EQUAL(image_structure(*band(i), "PIXELTYPE"), "SIGNEDBYTE");
     if (GDALDataTypeIsComplex(type) || is_signed_byte) {
-      fail(name + ": expected real pixels, found " +
-           (is_signed_byte ? "8-bit signed" : type_name(type)) +
-           " ones; convert them with gdal_translate");
+      internal::fail_input(name + ": expected real pixels, found " +
+                           (is_signed_byte ? "8-bit signed" : type_name(type)) +
+                           " ones; convert them with gdal_translate");
     }
     if (type == GDT_Byte && !range) continue;
     if (!range) {
-      fail(name + ": expected 8-bit unsigned pixels, found " + type_name(type) +
-           " ones; pass --range LOW,HIGH, the values that become 0 and 255");
+      internal::fail_input(name + ": expected 8-bit unsigned pixels, found " + type_name(type) +
+                           " ones; pass --range LOW,HIGH, the values that become 0 and 255");
     }
     // float32 holds every value of 16 bits.
     const bool exact = GDALDataTypeUnion(type, GDT_Float32) == GDT_Float32;
@@ -193,34 +196,49 @@ void RasterBands::check_blocks(const std::string& name) const {
   int width = 0, height = 0;
   band(0)->GetBlockSize(&width, &height);
   const int64_t sample = GDALGetDataTypeSizeBytes(band(0)->GetRasterDataType()) * bands;
-  if (sample == 0) fail(name + ": its pixels have no type that GDAL knows");
+  if (sample == 0) internal::fail_input(name + ": its pixels have no type that GDAL knows");
   if (int64_t{width} * height > kMaxBlockBytes / sample) {
-    fail(name + ": is stored in blocks of " + std::to_string(width) + "x" + std::to_string(height) +
-         " pixels, which are too large to be read in parts (256 MB); convert it with "
-         "gdal_translate -co TILED=YES");
+    internal::fail_input(
+        name + ": is stored in blocks of " + std::to_string(width) + "x" + std::to_string(height) +
+        " pixels, which are too large to be read in parts (256 MB); convert it with "
+        "gdal_translate -co TILED=YES");
   }
 }
 
-// The colours of a palette, or of pixels with fewer than 8 bits.
 void RasterBands::choose_table() {
   const GDALColorTable* colors = band(0)->GetColorTable();
-  const int bits = std::atoi(image_structure(*band(0), "NBITS"));
-  if (colors == nullptr && (bits < 1 || bits > 7)) return;
+  if (colors == nullptr) return;
   kind = Kind::kTable;
   table = cv::Mat::zeros(1, 256, CV_8UC3);
   cv::Mat has_data(1, 256, CV_8UC1, cv::Scalar(255));
   for (int value = 0; value < 256; ++value) {
-    cv::Vec3b& color = table.at<cv::Vec3b>(value);
     GDALColorEntry entry;
-    if (colors == nullptr) {
-      color = cv::Vec3b::all(static_cast<uint8_t>(std::min(255, value * 255 / ((1 << bits) - 1))));
-    } else if (value < colors->GetColorEntryCount() && colors->GetColorEntryAsRGB(value, &entry)) {
-      color = {static_cast<uint8_t>(entry.c3), static_cast<uint8_t>(entry.c2),
-               static_cast<uint8_t>(entry.c1)};
-      if (entry.c4 == 0) has_data.at<uint8_t>(value) = 0;
+    if (value >= colors->GetColorEntryCount() || !colors->GetColorEntryAsRGB(value, &entry)) {
+      continue;
     }
+    table.at<cv::Vec3b>(value) = {static_cast<uint8_t>(entry.c3), static_cast<uint8_t>(entry.c2),
+                                  static_cast<uint8_t>(entry.c1)};
+    if (entry.c4 == 0) has_data.at<uint8_t>(value) = 0;
   }
   if (cv::countNonZero(has_data) < 256) table_valid = has_data;
+}
+
+// Samples of fewer than 8 bits span the whole range from 0 to 255, too.
+void RasterBands::choose_stretch() {
+  if (kind == Kind::kTable) return;
+  const int count = static_cast<int>(numbers.size());
+  bool needed = false;
+  cv::Mat values(256, count, CV_8UC1);
+  for (int i = 0; i < count; ++i) {
+    const int bits = std::atoi(image_structure(*band(i), "NBITS"));
+    const bool few = bits >= 1 && bits <= 7;
+    const int largest = few ? (1 << bits) - 1 : 255;
+    for (int value = 0; value < 256; ++value) {
+      values.at<uint8_t>(value, i) = static_cast<uint8_t>(std::min(255, value * 255 / largest));
+    }
+    needed = needed || few;
+  }
+  if (needed) stretch = values.reshape(count, 1);
 }
 
 void RasterBands::choose_masks() {
@@ -296,6 +314,7 @@ bool RasterBands::read(const cv::Rect& window, cv::Mat bgr, cv::Mat valid) const
   const int count = static_cast<int>(numbers.size());
   cv::Mat channels = count == 3 ? bgr : cv::Mat(window.size(), CV_8UC(count));
   if (!read_channels(window, channels, valid)) return false;
+  if (!stretch.empty()) cv::LUT(channels, stretch, channels);
   if (!masks.empty() && !read_masks(window, valid)) return false;
   if (!table_valid.empty()) {
     cv::Mat has_data;

@@ -1,4 +1,5 @@
 #include <hornet/backbone/error.h>
+#include <hornet/pipelines/internal/fail_input.h>
 #include <hornet/pipelines/internal/gdal_support.h>
 #include <hornet/pipelines/internal/raster_bands.h>
 #include <hornet/pipelines/raster_reader.h>
@@ -18,23 +19,23 @@ using internal::RasterBands;
 
 constexpr int64_t kMaxWindowPixels = int64_t{1} << 30;
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
-
 DatasetPtr open_dataset(const fs::path& path) {
   const std::string name = path.string();
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) fail(name + ": no such file");
-  if (fs::is_directory(status)) fail(name + ": expected an image, found a folder");
-  if (!fs::is_regular_file(status)) fail(name + ": expected an image, found no regular file");
-  if (fs::file_size(path, error) == 0 && !error) fail(name + ": the file is empty");
+  if (!fs::exists(status)) internal::fail_input(name + ": no such file");
+  if (fs::is_directory(status)) internal::fail_input(name + ": expected an image, found a folder");
+  if (!fs::is_regular_file(status))
+    internal::fail_input(name + ": expected an image, found no regular file");
+  if (fs::file_size(path, error) == 0 && !error) internal::fail_input(name + ": the file is empty");
   const GdalMessages messages;
   DatasetPtr dataset = internal::open_for_reading(path);
   if (dataset == nullptr) {
-    fail(name +
-         ": expected an image (GeoTIFF, JPEG, PNG, ...), found a file that is damaged, not "
-         "readable, or of another kind" +
-         (messages.failed() ? " (" + messages.failure() + ")" : ""));
+    internal::fail_input(
+        name +
+        ": expected an image (GeoTIFF, JPEG, PNG, ...), found a file that is damaged, not "
+        "readable, or of another kind" +
+        (messages.failed() ? " (" + messages.failure() + ")" : ""));
   }
   return dataset;
 }
@@ -128,18 +129,19 @@ void RasterReader::Impl::check_window(const cv::Rect& window) const {
   CV_Assert(window.x >= 0 && window.y >= 0 && window.width > 0 && window.height > 0);
   CV_Assert(window.width <= image.width - window.x && window.height <= image.height - window.y);
   if (int64_t{window.width} * window.height > kMaxWindowPixels) {
-    fail(name + ": a part of " + std::to_string(window.width) + "x" +
-         std::to_string(window.height) +
-         " pixels does not fit into memory (at most 2^30); cut the image into narrower ones");
+    internal::fail_input(
+        name + ": a part of " + std::to_string(window.width) + "x" + std::to_string(window.height) +
+        " pixels does not fit into memory (at most 2^30); cut the image into narrower ones");
   }
 }
 
 void RasterReader::Impl::read_part(const cv::Rect& part, cv::Mat bgr, cv::Mat valid) const {
   const GdalMessages messages;
   if (bands.read(part, bgr, valid) && !messages.failed()) return;
-  fail(name + ": rows " + std::to_string(part.y) + " to " +
-       std::to_string(part.y + part.height - 1) +
-       " cannot be read; the file is damaged or cut off (" + messages.failure() + ")");
+  internal::fail_input(name + ": rows " + std::to_string(part.y) + " to " +
+                       std::to_string(part.y + part.height - 1) +
+                       " cannot be read; the file is damaged or cut off (" + messages.failure() +
+                       ")");
 }
 
 WindowPixels RasterReader::Impl::read(const cv::Rect& window) const {
@@ -163,6 +165,8 @@ RasterReader::RasterReader(const fs::path& path, const RasterOptions& options)
 RasterReader::~RasterReader() = default;
 RasterReader::RasterReader(RasterReader&&) noexcept = default;
 RasterReader& RasterReader::operator=(RasterReader&&) noexcept = default;
+
+const std::string& RasterReader::name() const { return impl_->name; }
 
 cv::Size RasterReader::size() const { return impl_->size(); }
 

@@ -52,6 +52,7 @@ class RasterReader {
   RasterReader(RasterReader&&) noexcept;
   RasterReader& operator=(RasterReader&&) noexcept;
 
+  const std::string& name() const;  // the file's, as errors have it
   cv::Size size() const;
   Georeference georeference() const;
   const std::vector<std::string>& warnings() const;  // one line each, with the file's name

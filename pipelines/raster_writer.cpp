@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -26,13 +27,13 @@ using internal::DatasetPtr;
 using internal::GdalMessages;
 
 constexpr int kBlock = RasterWriter::kBlock;
-constexpr uintmax_t kFullDisk = 1 << 20;  // less free space than this is no free space
-constexpr int kSmallOverview = 512;       // one whose larger side is below this is the last
+constexpr uintmax_t kFullVolume = 1 << 20;  // less free space than this is no free space
+constexpr int kSmallOverview = 512;         // one whose larger side is below this is the last
 
 [[noreturn]] void fail(const fs::path& path, const std::string& cause) {
   std::error_code error;
   const fs::space_info space = fs::space(path.has_parent_path() ? path.parent_path() : ".", error);
-  const bool full = !error && space.available < kFullDisk;
+  const bool full = !error && space.available < kFullVolume;
   throw Error(ErrorCode::kOutput, path.string() + ": cannot be written: " + cause +
                                       (full ? " (the disk is full: free some space)" : ""));
 }
@@ -165,6 +166,12 @@ bool is_complete_png(const fs::path& path) {
   return stream.read(end.data(), end.size()) && kEnd == std::string_view(end.data(), end.size());
 }
 
+std::string lower_case_extension(const fs::path& name) {
+  std::string extension = name.extension().string();
+  for (char& letter : extension) letter = static_cast<char>(std::tolower(uint8_t(letter)));
+  return extension;
+}
+
 // The block of a plane that starts at `from`. At the image's border the rest is nodata, so that a
 // block without data is recognised as one.
 void fill_block(const cv::Mat& plane, cv::Point from, double nodata, cv::Mat& block) {
@@ -251,6 +258,12 @@ RasterWriter::RasterWriter(const fs::path& path, const RasterFormat& format,
 
 RasterWriter RasterWriter::reopen(const fs::path& path, const RasterFormat& format) {
   check_format(format);
+  if (!fs::exists(path)) {
+    throw Error(ErrorCode::kOutput, path.string() +
+                                        ": is missing; expected the unfinished "
+                                        "GeoTIFF to go on with; start over, with "
+                                        "--force and without --resume");
+  }
   internal::register_gdal();
   const GdalMessages messages;
   DatasetPtr dataset = internal::open_for_reading(path);
@@ -319,10 +332,15 @@ void convert_to_png(const fs::path& raster, const fs::path& png) {
   sync(png);
 }
 
-bool is_tiff(const std::filesystem::path& name) {
-  std::string extension = name.extension().string();
-  for (char& letter : extension) letter = static_cast<char>(std::tolower(uint8_t(letter)));
+bool is_tiff(const fs::path& name) {
+  const std::string extension = lower_case_extension(name);
   return extension == ".tif" || extension == ".tiff";
+}
+
+int largest_side(const fs::path& name) {
+  const std::string extension = lower_case_extension(name);
+  if (extension == ".jpg" || extension == ".jpeg" || extension == ".jpe") return 65500;
+  return extension == ".webp" ? 16383 : std::numeric_limits<int>::max();
 }
 
 }  // namespace hornet

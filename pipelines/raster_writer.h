@@ -39,8 +39,8 @@ class RasterWriter {
   // Creates the file; one that exists is replaced.
   RasterWriter(const std::filesystem::path& path, const RasterFormat& format,
                const Georeference& georeference);
-  // Opens a file of write()s and flush()es to go on with it. Error(kOutput) if it is not of this
-  // format.
+  // Opens a file of write()s and flush()es to go on with it. Error(kOutput) if it is missing or not
+  // of this format.
   static RasterWriter reopen(const std::filesystem::path& path, const RasterFormat& format);
   ~RasterWriter();
   RasterWriter(RasterWriter&&) noexcept;
@@ -67,6 +67,10 @@ class RasterWriter {
 
 // Whether a file of this name is a TIFF.
 bool is_tiff(const std::filesystem::path& name);
+
+// The longest side of an image in the format of this name, in pixels: JPEG's is 65500, WebP's
+// 16383; INT_MAX for those whose sides do not matter.
+int largest_side(const std::filesystem::path& name);
 
 // A label raster as PNG, with its palette. Streams: memory does not grow with the image.
 void convert_to_png(const std::filesystem::path& raster, const std::filesystem::path& png);

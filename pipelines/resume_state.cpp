@@ -67,6 +67,21 @@ ResumeState::ResumeState(const fs::path& file, const ordered_json& job,
   }
   regions = plan();
   rows.assign(regions.size(), 0);
+  if (exists) drop();
+}
+
+void ResumeState::drop() const {
+  std::error_code error;
+  fs::remove(file_, error);
+  if (error) {
+    throw Error(ErrorCode::kOutput, file_.string() + ": cannot be removed: " + error.message());
+  }
+  // The disk forgets it before anything else is written.
+  const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  fsync(descriptor);
+  close(descriptor);
 }
 
 void ResumeState::read() {

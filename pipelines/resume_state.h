@@ -1,6 +1,7 @@
 // How far a long run has got, kept beside its unfinished results so that a later run can go on.
 //
-//   ResumeState state("labels.partial.json", {{"input", ...}, {"options", ...}}, regions, resume);
+//   const auto plan = [&] { return segmentor.regions(source, false); };
+//   ResumeState state("labels.partial.json", {{"input", ...}}, plan, resume, force);
 //   while (state.rows[i] < state.regions[i].height) { ...; state.rows[i] = done; state.save(); }
 //   state.remove();
 //
@@ -27,7 +28,8 @@ void check_same_job(const std::filesystem::path& file, const nlohmann::ordered_j
 class ResumeState {
  public:
   // A new state has the regions that `plan` makes and no rows. `job` is what two runs must have in
-  // common: names and values. `force` drops an existing state, `resume` takes it.
+  // common: names and values. `resume` takes an existing state, `force` drops it: from the disk,
+  // once there is a plan, so that it never stands beside the files of the run that starts over.
   ResumeState(const std::filesystem::path& file, const nlohmann::ordered_json& job,
               const std::function<std::vector<cv::Rect>()>& plan, bool resume, bool force);
 
@@ -53,6 +55,7 @@ class ResumeState {
   };
 
   void read();
+  void drop() const;
 
   std::filesystem::path file_;
   nlohmann::ordered_json job_;

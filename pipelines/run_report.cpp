@@ -3,6 +3,8 @@
 #include <hornet/pipelines/run_report.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 namespace hornet {
@@ -52,7 +54,29 @@ ordered_json object_of(const Pairs& pairs, const Convert& convert) {
 std::optional<int64_t> peak_host_bytes() {
   rusage usage = {};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return std::nullopt;
-  return int64_t{usage.ru_maxrss} * 1024;
+  static std::atomic<int64_t> largest = 0;  // the system's own number can be reset
+  const int64_t now = int64_t{usage.ru_maxrss} * 1024;
+  int64_t before = largest;
+  while (before < now && !largest.compare_exchange_weak(before, now)) {
+  }
+  return std::max(before, now);
+}
+
+std::string utf8(const std::filesystem::path& path) {
+  const std::string bytes = path.string();
+  try {
+    ordered_json(bytes).dump();
+    return bytes;
+  } catch (const ordered_json::type_error&) {  // not UTF-8
+  }
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char byte : bytes) {
+    const auto value = static_cast<uint8_t>(byte);
+    text += value < 0x80 ? std::string(1, byte)
+                         : std::string("\\x") + kDigits[value / 16] + kDigits[value % 16];
+  }
+  return text;
 }
 
 ordered_json to_json(const RunReport& report) {

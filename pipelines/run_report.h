@@ -63,8 +63,13 @@ struct RunReport {
   std::vector<std::string> warnings;
 };
 
-// The largest resident size that this process has had, in bytes.
+// The largest resident size that this process has had, in bytes, whatever memory_of() (measure.h)
+// has reset in between.
 std::optional<int64_t> peak_host_bytes();
+
+// A path as JSON takes it: as it is if it is UTF-8, else with "\xNN" for every byte beyond ASCII,
+// so that other files keep other names.
+std::string utf8(const std::filesystem::path& path);
 
 nlohmann::ordered_json to_json(const RunReport& report);
 

@@ -5,6 +5,7 @@
 #include <hornet/pipelines/segment_file.h>
 
 #include <optional>
+#include <utility>
 
 namespace hornet {
 namespace {
@@ -24,10 +25,30 @@ RasterFormat probability_format(const Palette& palette, cv::Size size) {
   return format;
 }
 
-// A GeoTIFF under its partial name, new or to be continued.
-RasterWriter open_partial(const fs::path& path, const RasterFormat& format,
-                          const Georeference& georeference, bool continued) {
-  return continued ? RasterWriter::reopen(path, format) : RasterWriter(path, format, georeference);
+bool is_same_name(const fs::path& a, const fs::path& b) {
+  std::error_code ignored;  // of a name that cannot exist
+  return fs::weakly_canonical(fs::absolute(a), ignored) ==
+         fs::weakly_canonical(fs::absolute(b), ignored);
+}
+
+// The segmentor knows images, not files: what it says of an image gets the file's name.
+template <typename Action>
+auto with_image_name(const std::string& name, const Action& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    const bool is_of_image = error.code() == ErrorCode::kInput || error.code() == ErrorCode::kUsage;
+    if (!is_of_image || std::string(error.what()).rfind(name, 0) == 0) throw;
+    throw Error(error.code(), name + ": " + error.what());
+  }
+}
+
+// Whether no rows are left to be done.
+bool is_complete(const ResumeState& state) {
+  for (size_t i = 0; i < state.regions.size(); ++i) {
+    if (state.rows[i] < state.regions[i].height) return false;
+  }
+  return true;
 }
 
 void add(SegmentReport& sum, const SegmentReport& part) {
@@ -49,21 +70,20 @@ class FileRun {
         raster_(raster),
         options_(options),
         georeference_(raster.georeference()),
+        state_path_(partial_path(options.labels, ".json")),
         labels_path_(partial_path(options.labels, ".tif")),
-        planes_path_(options.probabilities.empty() ? fs::path()
-                                                   : partial_path(options.probabilities, ".tif")) {
+        planes_path_(options.probabilities.empty()
+                         ? fs::path()
+                         : partial_path(options.probabilities, ".probabilities.tif")) {
     check_label_file(options.labels, raster.size());
-    // Fails now, not after an hour, if one of the names cannot be written.
-    for (const fs::path& path : {options.labels, options.overlay, options.probabilities}) {
-      if (!path.empty()) OutputFile(path, options.force).discard();
-    }
+    if (!options.overlay.empty()) check_overlay_file(options.overlay, raster.size());
+    check_partial_names();
+    check_outputs();
   }
 
   SegmentFileReport operator()() {
     ResumeState state(
-        partial_path(options_.labels, ".json"), options_.job,
-        [this] { return segmentor_.regions(raster_.source(), !planes_path_.empty()); },
-        options_.resume, options_.force);
+        state_path_, options_.job, [this] { return plan(); }, options_.resume, options_.force);
     int64_t ahead = 0;
     for (size_t i = 0; i < state.regions.size(); ++i) {
       const cv::Rect rest = rest_of(state, i);
@@ -80,6 +100,54 @@ class FileRun {
   }
 
  private:
+  // What an unfinished file would replace: nothing that is read or asked for.
+  void check_partial_names() const {
+    std::vector<fs::path> others = options_.also_read;
+    others.insert(others.end(),
+                  {raster_.name(), options_.labels, options_.overlay, options_.probabilities});
+    for (const fs::path& partial : {labels_path_, planes_path_, state_path_}) {
+      for (const fs::path& other : others) {
+        if (partial.empty() || other.empty() || !is_same_name(partial, other)) continue;
+        throw Error(ErrorCode::kUsage, other.string() + ": is the name of an unfinished file of " +
+                                           options_.labels.string() +
+                                           ", which would replace it; name another output");
+      }
+    }
+  }
+
+  // Fails now, not after an hour, if one of the names cannot be written.
+  void check_outputs() const {
+    const std::pair<fs::path, fs::path> outputs[] = {{options_.labels, labels_path_},
+                                                     {options_.probabilities, planes_path_},
+                                                     {options_.overlay, fs::path()}};
+    for (const auto& [output, partial] : outputs) {
+      if (output.empty()) continue;
+      OutputFile(output, options_.force || is_published(partial, output)).discard();
+    }
+  }
+
+  // Whether a result has got its name from the run that this one continues, and which came to its
+  // end before the others had theirs.
+  bool is_published(const fs::path& partial, const fs::path& output) const {
+    return options_.resume && !partial.empty() && fs::exists(state_path_) && !fs::exists(partial) &&
+           fs::exists(output);
+  }
+
+  std::vector<cv::Rect> plan() {
+    return with_image_name(raster_.name(), [this] {
+      return segmentor_.regions(raster_.source(), !planes_path_.empty());
+    });
+  }
+
+  // A GeoTIFF under its partial name, new or to be continued; none if it has been published.
+  std::optional<RasterWriter> open_partial(const fs::path& partial, const fs::path& output,
+                                           const RasterFormat& format,
+                                           const ResumeState& state) const {
+    if (partial.empty() || (is_complete(state) && is_published(partial, output))) return {};
+    return state.is_continued() ? RasterWriter::reopen(partial, format)
+                                : RasterWriter(partial, format, georeference_);
+  }
+
   // The rows of a region that are still to be done.
   static cv::Rect rest_of(const ResumeState& state, size_t i) {
     const cv::Rect& region = state.regions[i];
@@ -88,14 +156,11 @@ class FileRun {
   }
 
   bool write_rows(ResumeState& state) {
-    RasterWriter labels =
-        open_partial(labels_path_, label_format(segmentor_.palette(), raster_.size()),
-                     georeference_, state.is_continued());
-    std::optional<RasterWriter> planes;
-    if (!planes_path_.empty()) {
-      planes = open_partial(planes_path_, probability_format(segmentor_.palette(), raster_.size()),
-                            georeference_, state.is_continued());
-    }
+    const Palette& palette = segmentor_.palette();
+    std::optional<RasterWriter> labels =
+        open_partial(labels_path_, options_.labels, label_format(palette, raster_.size()), state);
+    std::optional<RasterWriter> planes = open_partial(
+        planes_path_, options_.probabilities, probability_format(palette, raster_.size()), state);
     for (size_t i = 0; i < state.regions.size(); ++i) {
       const cv::Rect& region = state.regions[i];
       LabelSink sink;
@@ -106,48 +171,53 @@ class FileRun {
         };
       }
       sink.labels = [&](const cv::Rect& where, const cv::Mat& values) {
-        labels.write(where, {values});
-        labels.flush();
+        labels->write(where, {values});
+        labels->flush();
         state.rows[i] = where.y + where.height - region.y;
         state.save();
       };
       const cv::Rect rest = rest_of(state, i);
       if (rest.empty()) continue;
-      add(report_.segment,
-          segmentor_(raster_.source(), sink, rest, {1, options_.progress, options_.stop}));
+      add(report_.segment, with_image_name(raster_.name(), [&] {
+            return segmentor_(raster_.source(), sink, rest, {1, options_.progress, options_.stop});
+          }));
       if (state.rows[i] < region.height) {
         state.save();  // also if not a single row was finished
-        labels.close();
-        if (planes) planes->close();
-        return false;
+        break;
       }
     }
-    labels.close();
+    if (labels) labels->close();
     if (planes) planes->close();
-    return true;
+    return is_complete(state);
   }
 
+  // All files are made before the first gets its name, the overlay last, since it can be made
+  // again: where a run fails or is killed in here, another one goes on without loss.
   void finish(ResumeState& state) {
+    const bool published = is_published(labels_path_, options_.labels);
+    std::optional<OutputFile> overlay, png;
     if (!options_.overlay.empty()) {
-      OutputFile overlay(options_.overlay, options_.force);
-      write_overlay(raster_, labels_path_, segmentor_.palette(), overlay.partial(),
-                    overlay.target(), georeference_, {options_.opacity});
-      overlay.commit();
+      overlay.emplace(options_.overlay, options_.force);
+      write_overlay(raster_, published ? options_.labels : labels_path_, segmentor_.palette(),
+                    overlay->partial(), overlay->target(), georeference_, {options_.opacity});
+    }
+    if (!published && !is_tiff(options_.labels)) {
+      png.emplace(options_.labels, options_.force);
+      convert_to_png(labels_path_, png->partial());
     }
     if (options_.class_list) {
       write_class_list(class_list_path(options_.labels), segmentor_.palette());
     }
-    if (!planes_path_.empty()) {
+    if (!planes_path_.empty() && !is_published(planes_path_, options_.probabilities)) {
       publish(planes_path_, options_.probabilities, options_.force);
     }
-    if (options_.labels.extension() == ".png") {
-      OutputFile png(options_.labels, options_.force);
-      convert_to_png(labels_path_, png.partial());
-      png.commit();
+    if (png) {
+      png->commit();
       fs::remove(labels_path_);
-    } else {
+    } else if (!published) {
       publish(labels_path_, options_.labels, options_.force);
     }
+    if (overlay) overlay->commit();
     state.remove();
   }
 
@@ -155,7 +225,7 @@ class FileRun {
   RasterReader& raster_;
   const SegmentFileOptions& options_;
   const Georeference georeference_;
-  const fs::path labels_path_, planes_path_;
+  const fs::path state_path_, labels_path_, planes_path_;
   SegmentFileReport report_;
 };
 
@@ -193,11 +263,14 @@ fs::path class_list_path(const fs::path& labels) {
   return labels.parent_path() / (labels.stem().string() + ".classes.json");
 }
 
-void write_class_list(const fs::path& file, const Palette& palette) {
+void write_class_list(const fs::path& file, const Palette& palette,
+                      const nlohmann::ordered_json& job) {
   // Names are a checkpoint's, and may be no UTF-8.
   constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+  nlohmann::ordered_json list = to_json(palette);
+  if (!job.empty()) list["job"] = job;
   write_text(OutputFile(file, /*force=*/true),
-             to_json(palette).dump(1, ' ', /*ensure_ascii=*/false, kReplace) + "\n");
+             list.dump(1, ' ', /*ensure_ascii=*/false, kReplace) + "\n");
 }
 
 }  // namespace hornet

@@ -6,9 +6,13 @@
 //   SegmentFileReport report = segment_file(segmentor, raster, options);
 //
 // Labels are collected in `scene_labels.partial.tif`, a valid GeoTIFF after every 256 rows, with
-// `scene_labels.partial.json` beside it, and get their name when all is done: an earlier result
-// stays as it is until then. With `resume` a run that was interrupted or killed goes on there; its
-// files are, byte for byte, those of a run in one go.
+// `scene_labels.partial.json` beside it (and probabilities in `NAME.partial.probabilities.tif`).
+// Files get their names when all of them are complete: earlier results stay as they are until then.
+// With `resume` a run that was interrupted, killed or failed goes on there; its files are, byte for
+// byte, those of a run in one go.
+//
+// Errors about the image begin with the raster's name. Error(kUsage) if one of the unfinished files
+// would have the name of a result or of a file that is read.
 #pragma once
 
 #include <hornet/pipelines/progress.h>
@@ -19,6 +23,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace hornet {
 
@@ -30,7 +35,9 @@ struct SegmentFileOptions {
   double opacity = 0.5;
   bool force = false;
   bool resume = false;
-  nlohmann::ordered_json job;  // what a resumed run must have in common with the first
+  // What a resumed run must have in common with the first: names and values.
+  nlohmann::ordered_json job = nlohmann::ordered_json::object();
+  std::vector<std::filesystem::path> also_read;  // beside the raster: not to be replaced
   std::function<void(int64_t windows)> begin = [](int64_t) {};     // that many are ahead
   std::function<void(int64_t windows)> progress = [](int64_t) {};  // that many more are done
   std::function<bool()> stop = [] { return false; };
@@ -55,8 +62,10 @@ void check_label_file(const std::filesystem::path& labels, cv::Size size);
 constexpr int64_t kLargestPng = int64_t{1} << 28;  // pixels
 
 // Where the names and colours of the classes go, beside the labels: labels.classes.json. Written as
-// palette.h describes it; an older list is replaced.
+// palette.h describes it; an older list is replaced. `job`: if given, what the labels are made
+// with, as "job" in the list.
 std::filesystem::path class_list_path(const std::filesystem::path& labels);
-void write_class_list(const std::filesystem::path& file, const Palette& palette);
+void write_class_list(const std::filesystem::path& file, const Palette& palette,
+                      const nlohmann::ordered_json& job = {});
 
 }  // namespace hornet

@@ -1,5 +1,6 @@
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/measure.h>
 #include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/segmentor.h>
 
@@ -236,7 +237,7 @@ int64_t Segmentor::count_windows(cv::Size image, const cv::Rect& region) const {
 }
 
 // What the process holds with the model at work, found by running it once: on the windows that come
-// first, so that nothing is run in vain.
+// first, so that nothing is run in vain. What earlier images took does not count.
 int64_t Segmentor::bytes_in_use(const WindowSource& source, const Tiling& tiling) {
   const size_t count = std::min(static_cast<size_t>(options_.batch_size), tiling.x.starts.size());
   std::vector<cv::Mat> windows;
@@ -244,13 +245,15 @@ int64_t Segmentor::bytes_in_use(const WindowSource& source, const Tiling& tiling
     windows.push_back(source.read({{tiling.x.starts[i], 0}, tiling.tile()}).bgr);
   }
   const WindowModel model = window_model();
-  translate_errors([&] {
-    const std::vector<torch::Tensor> inputs = model.prepare(windows);
-    measured_ = Measured{inputs, model.run(inputs, tiling.tile())};
+  const std::optional<MemoryUse> use = memory_of([&] {
+    translate_errors([&] {
+      const std::vector<torch::Tensor> inputs = model.prepare(windows);
+      measured_ = Measured{inputs, model.run(inputs, tiling.tile())};
+    });
   });
   // GDAL's cache, queues, and what the allocator does not give back.
   constexpr int64_t kReserve = int64_t{256} << 20;
-  return peak_host_bytes().value_or(0) + kReserve;
+  return (use ? use->peak : peak_host_bytes().value_or(0)) + kReserve;
 }
 
 std::vector<cv::Rect> Segmentor::regions(const WindowSource& source, bool probabilities) {

@@ -2,8 +2,9 @@
 // tiled detection see of files. Both are plain structs of functions, so that a program can hand in
 // a camera, a database or a file of its own format.
 //
-//   WindowSource source = window_source(cv::imread("street.jpg"));   // or
-//   open_raster(...).source() WindowPixels part = source.read({0, 0, 512, 512});
+//   RasterReader raster("scene.tif", {});    // or an image in memory:
+//   WindowSource source = raster.source();   // window_source(cv::imread("street.jpg"))
+//   WindowPixels part = source.read({0, 0, 512, 512});
 #pragma once
 
 #include <functional>

@@ -2,9 +2,9 @@
 //
 //   ProcessGroup group = ProcessGroup::from_environment();   // rank, size, where rank 0 listens
 //   WorkQueue queue(group, "segment-4711", shares.size());
-//   while (auto share = queue.next()) {                      // waits, while others may still fail
-//     process(*share, [&] { return queue.is_done(*share); });  // gives up if someone else was
-//     faster queue.finish(*share, "ok");
+//   while (auto share = queue.next()) {  // waits, while others may still fail
+//     process(*share, [&] { return queue.is_done(*share); });  // gives up if another was faster
+//     queue.finish(*share, "ok");
 //   }
 //   if (group.rank == 0) queue.wait_for_others();
 //

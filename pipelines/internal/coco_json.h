@@ -1,6 +1,7 @@
 // Members of COCO's JSON files, with errors that name the key: hornet::Error(kInput).
 #pragma once
 
+#include <hornet/pipelines/internal/fail_input.h>
 #include <hornet/pipelines/run_length.h>
 
 #include <cstdint>
@@ -9,8 +10,6 @@
 #include <string>
 
 namespace hornet::internal {
-
-[[noreturn]] void fail_input(const std::string& what);
 
 // The file's text, and the document that a text is; both name `name` in errors.
 std::string read_text(const std::filesystem::path& path);

@@ -1,5 +1,6 @@
 // GDAL as this library uses it: registered once, its cache bounded, its messages in our errors and
-// not on stderr, no sidecar files, nothing fetched from a network because a file asks for it.
+// not on stderr, no sidecar files written, nothing fetched from a network because a file asks for
+// it.
 #pragma once
 
 #include <gdal_priv.h>
@@ -41,8 +42,12 @@ using DatasetPtr = std::unique_ptr<GDALDataset, CloseDataset>;
 // The file's name in the form that no driver takes for anything but a file: absolute.
 std::string gdal_name(const std::filesystem::path& path);
 
-// Opens an existing regular file for reading, or nullptr.
+// Opens an existing regular file for reading, with what a .aux.xml beside it says, or nullptr.
 DatasetPtr open_for_reading(const std::filesystem::path& path);
+
+// What libjpeg says about a JPEG that is cut off or damaged; "" for one that is whole, and for what
+// GDAL does not take for a JPEG.
+std::string jpeg_damage(const std::filesystem::path& path);
 
 Georeference georeference_of(GDALDataset& dataset);
 // False if GDAL refuses a part of it.

@@ -34,6 +34,7 @@ struct RasterBands {
   GDALDataType read_as = GDT_Byte;                 // before the range is applied
   cv::Mat table;                                   // kTable: 1 x 256 of BGR
   cv::Mat table_valid;                             // 1 x 256; empty: all colours are data
+  cv::Mat stretch;                                 // 1 x 256 of the channels; empty: as they are
   std::vector<GDALRasterBand*> masks;              // a pixel has data where any of them is not 0
   bool empty_is_no_data = false;                   // blocks that the file lacks
   bool holds_nan = false;
@@ -45,6 +46,7 @@ struct RasterBands {
   void check_types(const std::string& name);
   void check_blocks(const std::string& name) const;
   void choose_table();
+  void choose_stretch();
   void choose_masks();
   GDALRasterBand* band(int index) const { return dataset->GetRasterBand(numbers[index]); }
   bool is_empty(const cv::Rect& window) const;

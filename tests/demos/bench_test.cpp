@@ -71,6 +71,10 @@ TEST(ProgramBench, MeasuresWholeModels) {
   EXPECT_EQ(segmentor["dtype"], "fp16");
   expect_times(segmentor);
 
+  const json random = run({"--variant", "upernet_hornet_pico_7x7", "--size", "64"});
+  EXPECT_EQ(random["task"], "semantic segmentation");
+  EXPECT_TRUE(random["weights"].is_null());
+
   const json classifier = run({"--weights", classifier_checkpoint()});
   EXPECT_EQ(classifier["task"], "classification");
   EXPECT_EQ(classifier["width"], 224);  // that of the authors' tables
@@ -154,6 +158,7 @@ TEST(ProgramBench, NamesWhatIsWrongWithACommandLine) {
       {{"bench"}, {"--weights", "--variant"}},
       {with(tiny, {"--weights", "model.pth"}), {"--weights", "--variant"}},
       {{"bench", "--variant", "hornet_huge"}, {"hornet_huge", "hornet_tiny_7x7"}},
+      {{"bench", "--variant", "resnet50"}, {"resnet50"}},
       {with(tiny, {"--size", "16"}), {"--size 16", "32"}},
       {with(tiny, {"--threads", "0"}), {"--threads 0", "from 1"}},
       {with(tiny, {"--batch-size", "0"}), {"--batch-size 0", "from 1"}},

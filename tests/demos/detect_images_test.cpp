@@ -102,6 +102,8 @@ TEST_F(ProgramDetectsInImages, AndRefusesWhatItCannotReadOrWrite) {
   write_file(path("out.png"), "precious");
   write_file(path("zero.png"), "");
   write_file(path("junk.jpg"), "junk");
+  write_image(path("cut.jpg"), scene({96, 64}, 1));
+  fs::resize_file(path("cut.jpg"), fs::file_size(path("cut.jpg")) / 2);
   fs::create_directory(path("none"));
   const Arguments anywhere = {"--json", path("new.json")};
   const std::vector<std::tuple<Arguments, int, std::vector<std::string>>> cases = {
@@ -112,6 +114,13 @@ TEST_F(ProgramDetectsInImages, AndRefusesWhatItCannotReadOrWrite) {
       {line(path("in.png"), {"--output", path("out.png")}), 7, {path("out.png"), "--force"}},
       {line(path("in.png"), {"--output", path("x.gif")}), 2, {path("x.gif"), ".png"}},
       {line(path("in.png"), {"--output", path("x.mp4")}), 2, {path("x.mp4"), ".png"}},
+      {line(path("in.png"), with(anywhere, {"--start", "1"})), 2, {"--start", "videos"}},
+      {line(path("in.png"), with(anywhere, {"--stride", "2"})), 2, {"--stride", "videos"}},
+      {line(path("none"), with(anywhere, {"--max-frames", "9"})), 2, {"--max-frames", "videos"}},
+      {line(path("in.png"), with(anywhere, {"--allow-truncated"})),
+       2,
+       {"--allow-truncated", "videos"}},
+      {line(path("cut.jpg"), anywhere), 3, {path("cut.jpg"), "cut off"}},
       {line(path("none"), {"--output", path("none")}),
        2,
        {path("none"), "is both --input and --output"}}};
@@ -122,7 +131,8 @@ TEST_F(ProgramDetectsInImages, AndRefusesWhatItCannotReadOrWrite) {
     expect_error(outcomes[i], std::get<1>(cases[i]), std::get<2>(cases[i]));
   }
   EXPECT_EQ(read_file(path("out.png")), "precious");
-  EXPECT_EQ(names_in(path("")), (Files{"in.png", "junk.jpg", "none", "out.png", "zero.png"}));
+  EXPECT_EQ(names_in(path("")),
+            (Files{"cut.jpg", "in.png", "junk.jpg", "none", "out.png", "zero.png"}));
 }
 
 }  // namespace

@@ -29,6 +29,22 @@ class ProgramDetectsInTiles : public TemporaryFolder {
                 more);
   }
 
+  // Three bands of `source`, or without any data.
+  static std::string vrt(cv::Size size, const std::string& source) {
+    const auto side = [](int pixels) { return std::to_string(pixels); };
+    std::string text = "<VRTDataset rasterXSize=\"" + side(size.width) + "\" rasterYSize=\"" +
+                       side(size.height) + "\">";
+    for (int band = 1; band <= 3; ++band) {
+      text += "<VRTRasterBand dataType=\"Byte\"><NoDataValue>0</NoDataValue>";
+      if (!source.empty()) {
+        text += "<SimpleSource><SourceFilename relativeToVRT=\"1\">" + source +
+                "</SourceFilename><SourceBand>" + side(band) + "</SourceBand></SimpleSource>";
+      }
+      text += "</VRTRasterBand>";
+    }
+    return text + "</VRTDataset>";
+  }
+
   std::set<std::string> objects_in(const std::string& name) const {
     std::set<std::string> objects;
     for (const json& object : read_json(path(name))) objects.insert(object.dump());
@@ -141,6 +157,51 @@ TEST_F(ProgramDetectsInTiles, OfAFolderEvenIfOneIsBroken) {
   EXPECT_EQ(report["counts"]["tiles"], 4 + 3);
 }
 
+TEST_F(ProgramDetectsInTiles, OfAFolderWithRastersThatAreOnlyRead) {
+  fs::create_directory(path("in"));
+  write_image(path("b.png"), scene({160, 120}, 1));
+  write_image(path("in/a.png"), scene({90, 200}, 2));
+  write_file(path("in/b.vrt"), vrt({160, 120}, "../b.png"));
+  expect_clean(run_hornet(
+      line("in", {"--tile", "96", "--output", path("out"), "--json", path("all.json")})));
+  EXPECT_EQ(names_in(path("out")), (Files{"a.png", "b.vrt.tif"}));
+  std::set<int> ids;
+  for (const json& result : read_json(path("all.json"))) ids.insert(result["image_id"].get<int>());
+  EXPECT_EQ(ids, (std::set<int>{1, 2}));
+}
+
+TEST_F(ProgramDetectsInTiles, OfAnyNumberOfPixelsIfNothingIsDrawn) {
+  fs::create_directory(path("in"));
+  write_file(path("in/empty.vrt"), vrt({16400, 16400}, ""));  // more than 2^28
+  const Arguments run = line("in", {"--tile", "4096", "--overlap", "0", "--json", path("a.json")});
+  expect_clean(run_hornet(run));
+  EXPECT_EQ(read_json(path("run.json"))["counts"]["tiles_skipped"], 25);
+}
+
+TEST_F(ProgramDetectsInTiles, OfAFolderAndTellsOfResultsAboveADamagedRow) {
+  fs::create_directory(path("in"));
+  write_image(path("in/a.png"), scene({96, 96}, 1));
+  write_image(path("in/b.png"), scene({96, 700}, 2));
+  fs::resize_file(path("in/b.png"), fs::file_size(path("in/b.png")) * 3 / 4);
+  expect_clean(run_hornet(line("in", {"--tile", "96", "--json", path("all.json")})), 6);
+  size_t found = 0;
+  for (const json& result : read_json(path("all.json"))) found += result["image_id"] == 2;
+  ASSERT_GT(found, 0u);
+  const json warnings = read_json(path("run.json"))["warnings"];
+  ASSERT_EQ(warnings.size(), 1u);
+  const std::string said = warnings[0].get<std::string>();
+  EXPECT_NE(said.find("b.png: rows "), std::string::npos) << said;
+  EXPECT_NE(said.find("; " + std::to_string(found) + " objects found above are in --json"),
+            std::string::npos)
+      << said;
+}
+
+TEST_F(ProgramDetectsInTiles, NotWhereTheResultCouldNotBeWritten) {
+  write_file(path("long.vrt"), vrt({66000, 64}, ""));
+  expect_error(run_hornet(line("long.vrt", {"--tile", "64", "--output", path("out.jpg")})), 3,
+               {"long.vrt", "66000x64", "65500", ".tif"});
+}
+
 TEST_F(ProgramDetectsInTiles, AndRefusesWhatMakesNoSense) {
   write_image(path("in.png"), scene({96, 64}, 1));
   write_video(path("in.avi"), 2);
@@ -158,6 +219,7 @@ TEST_F(ProgramDetectsInTiles, AndRefusesWhatMakesNoSense) {
       {with(line("in.png", json_only), {"--overlap", "0.1"}), 2, {"--overlap", "add --tile"}},
       {with(line("in.png", json_only), {"--whole-image-too"}), 2, {"--whole", "add --tile"}},
       {with(line("in.png", json_only), {"--bands", "1,2,3"}), 2, {"--bands", "add --tile"}},
+      {tiled("in.png", {"--start", "1"}), 2, {"--start", "videos"}},
       {tiled("gone.tif", {}), 3, {"gone.tif"}},
       {with(line("in.png", {"--output", path("x.gif")}), {"--tile", "64"}), 2, {"x.gif", ".tif"}}};
   std::vector<Arguments> lines;

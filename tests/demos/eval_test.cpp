@@ -107,6 +107,37 @@ TEST_F(ProgramEvaluates, ResultsOfAFileAsPycocotoolsDoes) {
   std::snprintf(ap, sizeof(ap), "%.4f", known["bbox"][0].get<double>());
   EXPECT_TRUE(has(outcomes[1].out, ap)) << outcomes[1].out;
   EXPECT_FALSE(has(outcomes[1].out, "segm")) << outcomes[1].out;
+  // One object without a mask, and masks cannot be measured: that is said.
+  json data = known["data"];
+  data["annotations"].back().erase("segmentation");
+  write_json("data.json", data);
+  const Outcome boxes = run_hornet(line);
+  expect_clean(boxes);
+  EXPECT_FALSE(has(boxes.out, "segm")) << boxes.out;
+  EXPECT_TRUE(has(boxes.err, "data.json: masks are not measured")) << boxes.err;
+}
+
+TEST_F(ProgramEvaluates, ResultsThatScoreEnough) {
+  const json box = {0, 0, 40, 40};
+  json found = {{"image_id", 1}, {"category_id", 1}, {"bbox", box}, {"score", 0.02}};
+  json data;
+  data["images"] = json::array({coco_image(1, "a.png", {64, 64})});
+  data["categories"] = json::array({json{{"id", 1}, {"name", "a"}}});
+  write_json("found.json", json::array({found}));
+  found["id"] = 1;  // the same object, annotated
+  data["annotations"] = json::array({found});
+  write_json("data.json", data);
+  const auto average = [&](const Arguments& more) {
+    const Outcome outcome =
+        run_hornet(with({"eval", "--data", path("data.json"), "--results", path("found.json"),
+                         "--json", path("out.json"), "--force"},
+                        more));
+    expect_clean(outcome);
+    return read_json(path("out.json"))["figures"]["bbox"]["AP"].get<double>();
+  };
+  EXPECT_GT(average({}), 0.99);
+  EXPECT_GT(average({"--score-thr", "0.02"}), 0.99);
+  EXPECT_EQ(average({"--score-thr", "0.03"}), 0);
 }
 
 TEST_F(ProgramEvaluates, ADetectorAgainstWhatItFinds) {
@@ -253,6 +284,14 @@ TEST_F(ProgramEvaluates, RefusesInOneLine) {
       data("empty.json", {"--results", results, "--json", results}),
       data("labels.txt", {"--weights", classifier}),
       data("folders", {"--weights", classifier}),
+      data("empty.json", {"--results", results, "--size", "640x480"}),
+      data("empty.json", {"--results", results, "--batch-size", "2"}),
+      data("empty.json", {"--results", results, "--images", path("")}),
+      data("empty.json", {"--results", results, "--allow-partial"}),
+      data("list.txt", {"--predictions", path(""), "--mode", "whole"}),
+      data("list.txt", {"--predictions", path(""), "--tile", "64"}),
+      data("list.txt", {"--predictions", path(""), "--tta"}),
+      data("list.txt", {"--weights", segmentor_, "--num-classes", "150"}),
   });
   expect_error(outcomes[0], 2, {"--weights, --results and --predictions"});
   expect_error(outcomes[1], 2, {"--weights, --results and --predictions"});
@@ -267,6 +306,12 @@ TEST_F(ProgramEvaluates, RefusesInOneLine) {
   expect_error(outcomes[10], 2, {"both"});
   expect_error(outcomes[11], 3, {"labels.txt: line 1: 'cat'", "0 to 999"});
   expect_error(outcomes[12], 3, {"folders", "2 folders", "1000 classes"});
+  const std::vector<std::string> without_effect = {
+      "--size", "--batch-size", "--images", "--allow-partial", "--mode", "--tile", "--tta"};
+  for (size_t i = 0; i < without_effect.size(); ++i) {
+    expect_error(outcomes[13 + i], 2, {without_effect[i] + ": is for --weights"});
+  }
+  expect_error(outcomes[20], 2, {"--num-classes: is for --predictions"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // `hornet forward`: the names and shapes that it writes, the authors' numbers, and bad inputs.
 #include <gtest/gtest.h>
 #include <hornet/backbone/weights/checkpoint.h>
+#include <hornet/heads/model.h>
 #include <torch/types.h>
 
 #include <filesystem>
@@ -175,6 +176,53 @@ TEST_F(ProgramForward, GivesTheAuthorsNumbersForAnImageToSegment) {
   const weights::File got =
       run(kSegmentor, {"--image", path("messi.png"), "--size", "2048x512", "--mode", "slide"});
   expect_case(got, kSegmentor, 1, {"resized_u8_rgb", "input", "logits", "ori_logits"});
+}
+
+// As `hornet detect` and `hornet segment` do.
+TEST_F(ProgramForward, TakesImagesAsTheCheckpointSays) {
+  write_image(path("messi.png"), fixture_image("messi5_u8.safetensors"));  // 548x342
+  const auto trained = [&](const std::string& fixture, const std::string& mode) {
+    LoadedModel model = load_model(weights::read(checkpoint(fixture)));
+    weights::Metadata meta;
+    meta.entries["hornet.size"] = "160x96";
+    if (!mode.empty()) meta.entries["hornet.mode"] = mode;
+    const fs::path file = path(fixture + ".safetensors");
+    weights::save(as_module(model.module), file, meta);
+    return file.string();
+  };
+  const auto run_image = [&](const std::string& weights, const Arguments& more) {
+    const Outcome outcome = run_hornet(with({"forward", "--weights", weights, "--image",
+                                             path("messi.png"), "--output", output(), "--force"},
+                                            more));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return weights::read(output());
+  };
+  const std::string detector = trained("fpn_mask_rcnn_hornet_small_7x7_s1", "");
+  EXPECT_EQ(shape(run_image(detector, {}), "resized_u8_rgb"), (Shape{96, 154, 3}));
+  EXPECT_EQ(shape(run_image(detector, {"--size", "96x64"}), "resized_u8_rgb"), (Shape{60, 96, 3}));
+  const std::string segmentor = trained(kSegmentor, "whole");
+  const weights::File whole = run_image(segmentor, {});
+  EXPECT_EQ(shape(whole, "resized_u8_rgb"), (Shape{96, 154, 3}));
+  EXPECT_EQ(names_of(whole).count("lowres_logits"), 1u);
+  const Arguments windows = {"--tile", "64", "--stride", "48"};
+  EXPECT_EQ(names_of(run_image(segmentor, windows)).count("lowres_logits"), 0u);
+}
+
+TEST_F(ProgramForward, RefusesOptionsWithoutEffect) {
+  const auto line = [&](const std::string& weights, const Arguments& more) {
+    return with({"forward", "--weights", weights, "--image", "i.png", "--output", output()}, more);
+  };
+  const auto outcomes = run_all({line(classifier_checkpoint(), {"--mode", "slide"}),
+                                 line(detector_checkpoint(), {"--mode", "slide"}),
+                                 line(detector_checkpoint(), {"--tile", "64"}),
+                                 line(checkpoint(kSegmentor), {"--mode", "whole", "--tile", "64"}),
+                                 line(classifier_checkpoint(), {"--size", "224x384"})});
+  expect_error(outcomes[0], 2, {"--mode", "segmentation", "classification"});
+  expect_error(outcomes[1], 2, {"--mode", "segmentation", "instance segmentation"});
+  expect_error(outcomes[2], 2, {"--tile", "instance segmentation"});
+  expect_error(outcomes[3], 2, {"--tile", "--mode slide", "--mode whole"});
+  expect_error(outcomes[4], 2, {"--size 224x384", "squares"});
+  EXPECT_EQ(files_in_folder(), 0u);
 }
 
 TEST_F(ProgramForward, RefusesWindowsThatLeaveGaps) {

@@ -105,6 +105,18 @@ TEST(ProgramInfo, ListsThePublishedModels) {
 
 using ProgramInfoOnBadFiles = TemporaryFolder;
 
+TEST_F(ProgramInfoOnBadFiles, TakesPathsThatAreNotUtf8) {
+  const std::string weights = path("\xdf.pth");
+  fs::copy(classifier_checkpoint(), weights);
+  const auto outcomes =
+      run_all({{"info", "--weights", weights, "--json"},
+               {"bench", "--weights", weights, "--size", "32", "--seconds", "0", "--json"}});
+  for (const Outcome& outcome : outcomes) {
+    expect_clean(outcome);
+    EXPECT_EQ(json::parse(outcome.out)["task"], "classification");
+  }
+}
+
 TEST_F(ProgramInfoOnBadFiles, NamesTheFileAndWhatIsWrong) {
   const std::string whole = read_file(detector_checkpoint());
   write_file(path("cut.pth"), whole.substr(0, whole.size() / 2));

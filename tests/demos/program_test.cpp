@@ -60,6 +60,14 @@ void expect_refused(const std::vector<BadLine>& lines) {
   }
 }
 
+// fp16 would need its losses scaled.
+TEST(Program, HelpNamesTheTypesThatACommandTakes) {
+  const auto outcomes = run_all({{"train", "--help"}, {"detect", "--help"}});
+  EXPECT_EQ(outcomes[0].out.find("bf16 or fp16"), std::string::npos) << outcomes[0].out;
+  EXPECT_NE(outcomes[0].out.find("fp32, tf32 (on GPUs) or bf16"), std::string::npos);
+  EXPECT_NE(outcomes[1].out.find("fp32, tf32 (on GPUs), bf16 or fp16"), std::string::npos);
+}
+
 TEST(Program, RefusesCommandLinesThatAreIncomplete) {
   const Arguments detect = {"detect", "--weights", "w.pth", "--input", "in.avi"};
   const Arguments forward = {"forward", "--weights", "w.pth", "--output", "o.safetensors"};

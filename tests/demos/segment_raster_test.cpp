@@ -118,6 +118,28 @@ TEST_F(ProgramSegmentsRasters, AKilledRunGoesOnToo) {
   EXPECT_EQ(read_file(path("out.png")), read_file(path("whole.png")));
 }
 
+TEST_F(ProgramSegmentsRasters, AnImageThatWasReplacedIsNotContinued) {
+  std::filesystem::create_directory(path("in"));
+  std::filesystem::create_directory(path("out"));
+  write_raster(path("in/a.tif"), {700, 2100});
+  Program program(line("in", "out"));
+  ASSERT_TRUE(wait_for_rows(program, "out/a.partial.json"));
+  program.send(SIGINT);
+  expect_clean(program.wait(), 130);
+  write_raster(path("in/a.tif"), {700, 2100}, {CV_8U, 3, true, {}});
+  expect_error(run_hornet(line("in", "out", {"--resume"})), 2, {"a.partial.json", "--input"});
+}
+
+TEST_F(ProgramSegmentsRasters, AnInputThatIsNamedAsAnUnfinishedFileIsKept) {
+  write_raster(path("scene.partial.tif"), {100, 80});
+  const std::string before = read_file(path("scene.partial.tif"));
+  for (const Arguments& more : {Arguments{}, Arguments{"--force"}}) {
+    expect_error(run_hornet(line("scene.partial.tif", "scene.tif", more)), 2,
+                 {"scene.partial.tif", "scene.tif"});
+  }
+  EXPECT_EQ(read_file(path("scene.partial.tif")), before);
+}
+
 TEST_F(ProgramSegmentsRasters, AFileThatAppearsMeanwhileIsKept) {
   write_raster(path("in.tif"), {700, 1100});
   Program program(line("in.tif", "out.tif"));

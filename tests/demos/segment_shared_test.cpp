@@ -128,6 +128,52 @@ TEST_F(ProgramSegmentsTogether, AFolderIsSplitByFile) {
   }
 }
 
+TEST_F(ProgramSegmentsTogether, AFolderGoesOnAfterARestart) {
+  std::filesystem::create_directory(path("in"));
+  for (const char* name : {"a", "b"}) {
+    write_image(path("in/" + std::string(name) + ".png"), scene({90, 70}, 3));
+  }
+  const Arguments folder = {"segment",   "--weights", checkpoint("upernet_hornet_tiny_gf_s2"),
+                            "--input",   path("in"),  "--output",
+                            path("out"), "--tile",    "64"};
+  expect_clean(run_hornet(folder));
+  std::filesystem::remove(path("out/b.png"));
+  const int port = free_port();
+  std::vector<std::unique_ptr<Program>> workers;
+  for (int rank = 0; rank < 2; ++rank) {
+    Environment environment = torchrun(rank, 2, port);
+    environment.push_back("TORCHELASTIC_RESTART_COUNT=1");
+    workers.push_back(std::make_unique<Program>(folder, environment));
+  }
+  for (const auto& worker : workers) expect_clean(worker->wait());
+  expect_same_labels("out/a.png", "out/b.png");
+}
+
+TEST_F(ProgramSegmentsTogether, AnEarlierResultStaysUntilTheNextIsComplete) {
+  write_raster(path("in.tif"), {300, 700});
+  expect_clean(run_hornet(line("out.vrt")));
+  const cv::Mat before = read_raster(path("out.vrt")).labels;
+  const auto expect_as_before = [&] {
+    EXPECT_EQ(cv::countNonZero(read_raster(path("out.vrt")).labels != before), 0);
+  };
+  expect_error(run_hornet(line("out.vrt", {"--force", "--max-memory", "1M"})), 2, {"--max-memory"});
+  expect_as_before();
+  Program killed(line("out.vrt", {"--force"}));
+  for (int i = 0; i < 3000 && !std::filesystem::exists(path("out.parts-2/plan.json")); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  killed.send(SIGKILL);
+  EXPECT_EQ(killed.wait().code, 128 + SIGKILL);
+  expect_as_before();
+  expect_clean(run_hornet(line("out.vrt", {"--force", "--resume"})));
+  expect_as_before();
+  EXPECT_EQ(names_in(path("")), (std::vector<std::string>{"in.tif", "out.classes.json",
+                                                          "out.parts-2", "out.vrt", "run.json"}));
+  expect_clean(run_hornet(line("out.vrt", {"--force"})));
+  expect_as_before();
+  EXPECT_FALSE(std::filesystem::exists(path("out.parts-2")));
+}
+
 TEST_F(ProgramSegmentsTogether, SayWhatTheyNeed) {
   write_raster(path("in.tif"), {200, 300});
   const int port = free_port();

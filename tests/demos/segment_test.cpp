@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <hornet/pipelines/segmentor.h>
 
+#include <chrono>
 #include <filesystem>
 #include <opencv2/imgcodecs.hpp>
 
@@ -119,6 +120,60 @@ TEST_F(ProgramSegments, AFolderWithABrokenImage) {
   EXPECT_EQ(read_file(path("out/a.png")), before);
 }
 
+TEST_F(ProgramSegments, AFolderIsResumedWithTheSameOptionsOnly) {
+  std::filesystem::create_directory(path("in"));
+  write_image(path("in/a.png"), scene({100, 70}, 1));
+  write_image(path("in/b.png"), scene({80, 90}, 2));
+  const auto folder = [&](const Arguments& more) { return line(path("in"), path("out"), more); };
+  expect_clean(run_hornet(folder({"--overlay", path("looks")})));
+  std::filesystem::remove(path("out/b.png"));
+  std::filesystem::remove(path("looks/b.jpg"));
+  expect_error(run_hornet(folder({"--overlay", path("looks"), "--resume", "--stride", "32"})), 2,
+               {"classes.json", "--stride"});
+  expect_error(run_hornet(folder({"--resume"})), 2, {"classes.json", "--overlay"});
+  EXPECT_FALSE(std::filesystem::exists(path("out/b.png")));
+  // An overlay that is missing is made, too.
+  std::filesystem::remove(path("looks/a.jpg"));
+  expect_clean(run_hornet(folder({"--overlay", path("looks"), "--resume"})));
+  EXPECT_EQ(names_in(path("looks")), (Files{"a.jpg", "b.jpg"}));
+  expect_equal(read_raster(path("out/b.png")).labels, library_labels(scene({80, 90}, 2)));
+  // What another program has made is no part of a run.
+  write_file(path("out/classes.json"), "{}");
+  expect_error(run_hornet(folder({"--overlay", path("looks"), "--resume"})), 7,
+               {"a.png", "classes.json", "--force"});
+}
+
+// What --force has not come to before it was killed.
+TEST_F(ProgramSegments, AFolderIsResumedWithoutTheResultsOfAnEarlierJob) {
+  std::filesystem::create_directory(path("in"));
+  write_image(path("in/a.png"), scene({100, 70}, 1));
+  write_image(path("in/b.png"), scene({80, 90}, 2));
+  const Arguments folder = line(path("in"), path("out"));
+  expect_clean(run_hornet(folder));
+  const std::string labels = read_file(path("out/a.png"));
+  write_file(path("out/a.png"), "of an earlier job");
+  write_file(path("out/b.png"), "of this job");
+  const auto begun = std::filesystem::last_write_time(path("out/classes.json"));
+  std::filesystem::last_write_time(path("out/a.png"), begun - std::chrono::hours(1));
+  expect_clean(run_hornet(with(folder, {"--resume"})));
+  EXPECT_EQ(read_file(path("out/a.png")), labels);
+  EXPECT_EQ(read_file(path("out/b.png")), "of this job");
+}
+
+TEST_F(ProgramSegments, AFolderWithAnImageThatIsTooLongForJpeg) {
+  std::filesystem::create_directory(path("in"));
+  write_image(path("in/a.png"), scene({100, 70}, 1));
+  write_raster(path("in/long.tif"), {65501, 32}, {CV_8U, 3, false, {128, 0, 65373, 32}});
+  expect_clean(run_hornet(line(path("in"), path("out"), {"--overlay", path("looks")})));
+  EXPECT_EQ(names_in(path("looks")), (Files{"a.jpg", "long.tif"}));
+}
+
+TEST_F(ProgramSegments, AFolderWithTwoImagesOfOneName) {
+  std::filesystem::create_directory(path("in"));
+  for (const char* name : {"a.png", "b.jpg", "b.png"}) write_file(path("in") / name, "an image");
+  expect_error(run_hornet(line(path("in"), path("out"))), 3, {"b.jpg", "b.png", "rename"});
+}
+
 TEST_F(ProgramSegments, RefusesInOneLine) {
   write_image(path("in.png"), scene({100, 70}, 1));
   write_image(path("tiny.png"), scene({31, 70}, 1));
@@ -146,16 +201,20 @@ TEST_F(ProgramSegments, RefusesInOneLine) {
       {"segment", "--weights", detector_checkpoint(), "--input", good, "--output", out},
       line(path("16.tif"), out, {"--range", "9,3"}),
       line(path("five.tif"), out, {"--bands", "4,3,9"}),
+      line(good, out, {"--opacity", "0.3"}),
+      line(good, out, {"--overlay", path("look.xyz")}),
+      line(path("16.tif"), path("16.png"),
+           {"--range", "0,4080", "--overlay", path("16.partial.tif")}),
   });
   expect_error(outcomes[0], 7, {"old.png", "--force"});
-  expect_error(outcomes[1], 3, {"31x70", "32x32"});
+  expect_error(outcomes[1], 3, {"tiny.png", "31x70", "32x32"});
   expect_error(outcomes[2], 3, {"nothing.png"});
   expect_error(outcomes[3], 3, {"16.tif", "16-bit", "--range"});
   expect_error(outcomes[4], 3, {"five.tif", "5", "--bands"});
   expect_error(outcomes[5], 2, {"65", "--stride"});
   expect_error(outcomes[6], 2, {"--blend max", "hann"});
   expect_error(outcomes[7], 2, {"--max-memory 5", "512M"});
-  expect_error(outcomes[8], 2, {"--max-memory", "--tile"});
+  expect_error(outcomes[8], 2, {"in.png", "--max-memory", "--tile"});
   expect_error(outcomes[9], 2, {"150", "11"});
   expect_error(outcomes[10], 3, {"bad.json", "classes"});
   expect_error(outcomes[11], 2, {"out.jpeg", ".tif"});
@@ -165,6 +224,9 @@ TEST_F(ProgramSegments, RefusesInOneLine) {
   expect_error(outcomes[15], 4, {"UperNet"});
   expect_error(outcomes[16], 2, {"--range 9,3"});
   expect_error(outcomes[17], 3, {"five.tif", "9", "--bands"});
+  expect_error(outcomes[18], 2, {"--opacity", "--overlay"});
+  expect_error(outcomes[19], 7, {"look.xyz", ".tif"});
+  expect_error(outcomes[20], 2, {"16.partial.tif", "16.png"});
   EXPECT_EQ(read_file(path("old.png")), "precious");
   EXPECT_EQ(names_in(path("")),
             (Files{"16.tif", "bad.json", "five.tif", "in.png", "old.png", "tiny.png"}));

@@ -188,6 +188,22 @@ TEST_F(ProgramTrains, RefusesToBeOneOfSeveralThatMpiDoesNotKnow) {
   expect_error(Program(line("run"), srun).wait(), 2, {"process 1 of 2", "MPI"});
 }
 
+TEST_F(ProgramTrains, AnOldRunGoesOnlyWhenANewOneBegins) {
+  std::filesystem::create_directory(path("run"));
+  write_file(path("run/best.safetensors"), "a model of days");
+  const Outcome kept = run_hornet(line("run"));
+  EXPECT_EQ(kept.code, 7) << kept.err;
+  EXPECT_NE(kept.err.find("best.safetensors: exists"), std::string::npos) << kept.err;
+  const Outcome failed = run_hornet(line("run", {"--force", "--pretrained", path("no.pth")}));
+  EXPECT_EQ(failed.code, 4) << failed.err;
+  EXPECT_EQ(read_file(path("run/best.safetensors")), "a model of days");
+  write_file(path("run/losses.csv"), "iteration,other\n1,2\n");
+  expect_clean(run_hornet(line("run", {"--force"})));
+  EXPECT_FALSE(std::filesystem::exists(path("run/best.safetensors")));
+  EXPECT_TRUE(std::filesystem::exists(path("run/model.safetensors")));
+  EXPECT_EQ(read_file(path("run/losses.csv")).find("other"), std::string::npos);
+}
+
 TEST_F(ProgramTrains, RefusesInOneLine) {
   write_file(path("broken.png"), "no image");
   write_file(path("bad.txt"), "broken.png 0_labels.png\n0.png 0_labels.png\n");
@@ -212,6 +228,8 @@ TEST_F(ProgramTrains, RefusesInOneLine) {
       {with(without(line("run"), "--batch-size"), {"--batch-size", "1"}),
        {2, {"--batch-size 1", "at least 2"}}},
       {line("run", {"--scale", "2"}), {2, {"--scale 2", "2 numbers"}}},
+      {line("run", {"--paste", "0.5"}), {2, {"--paste", "--task segment"}}},
+      {line("run", {"--label-smoothing", "0"}), {2, {"--label-smoothing", "--task segment"}}},
       {line("run", {"--pretrained", path("names.txt")}), {4, {"names.txt"}}},
   };
   std::vector<Arguments> lines;

@@ -34,6 +34,27 @@ TEST(Graph, OutputsAreNamedAfterWhatTheyAre) {
             (std::vector<std::string>{"fpn0", "fpn1", "fpn2", "fpn3", "fpn4"}));
 }
 
+// What training writes for anchors of other sizes.
+TEST(Graph, PyramidsHaveTheLevelsOfTheMetadata) {
+  weights::File file = weights::read(std::filesystem::path(HORNET_TEST_DATA) /
+                                     "fixtures/fpn_mask_rcnn_hornet_small_7x7_s1/model.pth");
+  const std::vector<std::string> all = {"fpn0", "fpn1", "fpn2", "fpn3",
+                                        "fpn4", "fpn5", "fpn6", "fpn7"};
+  for (const int levels : {4, 5, 6, 8}) {
+    file.meta.entries["hornet.pyramid_levels"] = std::to_string(levels);
+    const Graph graph = read_graph(file);
+    EXPECT_EQ(output_names(graph), std::vector<std::string>(all.begin(), all.begin() + levels));
+    const Shape coarsest = infer_shapes(graph, 512, 1024)[graph.outputs.back()];
+    EXPECT_EQ(coarsest.height, 512 >> (levels + 1));
+    EXPECT_EQ(coarsest.width, 1024 >> (levels + 1));
+  }
+  for (const char* levels : {"3", "9", "", "4.5", "many"}) {
+    file.meta.entries["hornet.pyramid_levels"] = levels;
+    expect_contains(error_of([&] { read_graph(file); }, ErrorCode::kWeights),
+                    "hornet.pyramid_levels");
+  }
+}
+
 TEST(Graph, NamesAreUniqueAndInputsStandBefore) {
   const Graph graph = fixture_graph("horfpn_7x7_upernet_hornet_small_7x7_s1");
   std::set<std::string> names;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <hornet/pipelines/measure.h>
+#include <hornet/pipelines/run_report.h>
 
 #include <algorithm>
 #include <chrono>
@@ -70,6 +71,16 @@ TEST(Memory, OfAFunctionIsItsOwn) {
   if (!use || !use->exact) GTEST_SKIP() << "this system does not reset a process's peak";
   EXPECT_GE(use->peak - use->before, 62 * kMiB);
   EXPECT_LE(use->peak - use->before, 96 * kMiB);
+}
+
+TEST(Memory, OfAFunctionLeavesThePeakOfTheProcess) {
+  {
+    const std::vector<char> block(256 * kMiB, 1);
+    EXPECT_EQ(block.back(), 1);
+  }
+  const auto before = peak_host_bytes();
+  memory_of([] {});
+  EXPECT_GE(peak_host_bytes(), before);
 }
 
 }  // namespace

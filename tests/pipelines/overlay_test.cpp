@@ -148,6 +148,19 @@ TEST_F(Overlay, ThatCannotBeWrittenIsAnError) {
                "out.jpg: an image of 70000 x 2 pixels cannot be written");
 }
 
+TEST(OverlayFile, IsCheckedBeforeTheWork) {
+  const auto expect = [](const std::string& name, cv::Size size, const std::string& part) {
+    expect_error([&] { check_overlay_file(name, size); }, ErrorCode::kOutput, part);
+  };
+  expect("a.JPG", {65501, 40}, "a.JPG: an image of 65501 x 40 pixels cannot be written");
+  expect("a.webp", {40, 16384}, "16383; name a .tif file");
+  expect("a.xyz", {40, 40}, "a.xyz: no known image format");
+  expect("a.png", {20000, 20000}, "too large");
+  EXPECT_NO_THROW(check_overlay_file("a.jpg", {65500, 40}));
+  EXPECT_NO_THROW(check_overlay_file("a.png", {65501, 40}));
+  EXPECT_NO_THROW(check_overlay_file("a.tif", {200000, 200000}));
+}
+
 TEST_F(Overlay, OfAHugeImageNeedsTiff) {
   const auto raster = [&](const std::string& name, int bands) {
     const std::string band = R"(<VRTRasterBand dataType="Byte" band=")";

@@ -365,6 +365,23 @@ TEST_F(LoadImage, TurnsPhotosUpright) {
   EXPECT_EQ(load_image(path).size(), cv::Size(8, 16));
 }
 
+// libjpeg itself only warns, and what is missing becomes gray.
+TEST_F(LoadImage, RefusesJpegsThatAreCutOff) {
+  for (const int progressive : {0, 1}) {
+    std::vector<uint8_t> jpeg;
+    cv::imencode(".jpg", noise(160, 80), jpeg, {cv::IMWRITE_JPEG_PROGRESSIVE, progressive});
+    const std::string whole(jpeg.begin(), jpeg.end());
+    EXPECT_EQ(load_image(file("whole.jpg", whole)).size(), cv::Size(160, 80));
+    for (const double part : {0.5, 0.9, 0.999}) {
+      const auto bytes = static_cast<size_t>(part * static_cast<double>(whole.size()));
+      const fs::path cut = file("cut.jpg", whole.substr(0, bytes));
+      const std::string message = input_error([&] { load_image(cut); });
+      EXPECT_NE(message.find(cut.string() + ": the JPEG is damaged or cut off"), std::string::npos)
+          << message;
+    }
+  }
+}
+
 TEST_F(LoadImage, NamesTheFileAndTheTrouble) {
   std::string damaged = "\x89PNG\r\n\x1a\n and then nothing that makes sense";
   const std::vector<std::pair<fs::path, std::string>> cases = {

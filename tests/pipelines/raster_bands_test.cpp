@@ -95,6 +95,13 @@ TEST_F(RasterBandsTest, FewBitsSpanTheWholeRange) {
   const cv::Mat bits = noise({31, 9}, CV_8UC1) & 1;
   cv::imwrite(path("bits.png").string(), bits * 255, {cv::IMWRITE_PNG_BILEVEL, 1});
   EXPECT_TRUE(equal(read_all(path("bits.png")).bgr, gray_as_bgr(bits * 255)));
+
+  const cv::Mat color = noise({31, 9}, CV_8UC3) & cv::Scalar::all(15);
+  make_raster(path("color.tif"), rgb_bands(color), {"NBITS=4"});
+  EXPECT_TRUE(equal(read_all(path("color.tif")).bgr, color * 17));
+  EXPECT_TRUE(equal(read_all(path("color.tif"), {{}, {{0, 255}}}).bgr, color));
+  EXPECT_TRUE(
+      equal(read_all(path("color.tif"), {{2}, {}}).bgr, gray_as_bgr(rgb_bands(color)[1] * 17)));
 }
 
 // A TIFF in CMYK is converted by GDAL, bands that are called so by us.

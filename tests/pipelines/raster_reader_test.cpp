@@ -139,6 +139,37 @@ TEST_F(RasterReaderTest, KnowsWhereItLies) {
   EXPECT_TRUE(RasterReader(path("none.tif"), {}).georeference().empty());
 }
 
+// As gdal_translate leaves it where a format has no place for a georeference.
+TEST_F(RasterReaderTest, SidecarFilesAreReadAndNeverWritten) {
+  const std::string sidecar =
+      "<PAMDataset>\n  <SRS>EPSG:32633</SRS>\n"
+      "  <GeoTransform>399960, 10, 0, 5800020, 0, -10</GeoTransform>\n"
+      "  <PAMRasterBand band=\"1\">\n    <NoDataValue>100</NoDataValue>\n  </PAMRasterBand>\n"
+      "</PAMDataset>\n";
+  cv::Mat gray(21, 33, CV_8UC1, cv::Scalar(7));
+  gray.colRange(0, 5).setTo(100);
+  cv::imwrite(path("a.png").string(), gray);
+  cv::imwrite(path("a.jpg").string(), gray, {cv::IMWRITE_JPEG_QUALITY, 100});
+  make_raster(path("a.tif"), {gray});
+  for (const std::string name : {"a.png", "a.jpg", "a.tif"}) {
+    SCOPED_TRACE(name);
+    const std::filesystem::path beside = path(name + ".aux.xml");
+    write_file(beside, sidecar);
+    {
+      RasterReader reader(path(name), {});
+      const Georeference earth = reader.georeference();
+      EXPECT_NE(earth.projection.find("UTM zone 33N"), std::string::npos);
+      ASSERT_TRUE(earth.geo_transform);
+      EXPECT_EQ((*earth.geo_transform)[3], 5800020);
+      if (name != "a.jpg") {  // whose pixels are not exact
+        EXPECT_TRUE(equal(reader.read(everything(reader)).valid, gray != 100));
+      }
+    }
+    EXPECT_EQ(read_file(beside), sidecar);
+  }
+  EXPECT_EQ(files_in_folder(), 6u);
+}
+
 TEST_F(RasterReaderTest, CutFilesAreErrors) {
   const cv::Mat image = picture({700, 500});
   make_raster(path("strips.tif"), rgb_bands(image), {"COMPRESS=DEFLATE", "INTERLEAVE=PIXEL"});

@@ -1,3 +1,5 @@
+#include <hornet/pipelines/resume_state.h>
+
 #include "raster_formats.h"
 #include "temporary_folder.h"
 
@@ -115,6 +117,32 @@ std::string name_of(const ::testing::TestParamInfo<RasterFormat>& info) {
   const std::vector<std::string> names = {"labels", "wideLabels", "probabilities", "overlay",
                                           "large"};
   return names[info.index];
+}
+
+using StateOfARun = TemporaryFolder;
+
+TEST_F(StateOfARun, IsGoneFromTheDiskBeforeARunStartsOver) {
+  const std::filesystem::path file = path("labels.partial.json");
+  const nlohmann::ordered_json job = {{"--tile", 64}};
+  const std::vector<cv::Rect> regions = {{0, 0, 100, 600}};
+  {
+    ResumeState state(
+        file, job, [&] { return regions; }, false, false);
+    state.rows[0] = 256;
+    state.save();
+  }
+  const auto fails = []() -> std::vector<cv::Rect> { throw std::runtime_error("no plan"); };
+  EXPECT_THROW(ResumeState(file, job, fails, false, true), std::runtime_error);
+  EXPECT_EQ(ResumeState(file, job, fails, true, false).rows[0], 256);
+  {
+    const ResumeState killed(
+        file, job, [&] { return regions; }, false, true);
+    EXPECT_EQ(killed.rows[0], 0);
+    EXPECT_FALSE(std::filesystem::exists(file));
+  }
+  EXPECT_FALSE(ResumeState(
+                   file, job, [&] { return regions; }, true, false)
+                   .is_continued());
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, InterruptedRun,

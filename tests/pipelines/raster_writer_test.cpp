@@ -168,7 +168,7 @@ TEST_F(RasterWriterTest, ReopensItsOwnFormatOnly) {
   other.nodata = 0;
   expect_output_error(reopen(other), {"a.tif"});
   expect_output_error(reopen(kProbabilities), {"a.tif", "3 bands"});
-  expect_output_error(reopen(kLabels, "none.tif"), {"none.tif"});
+  expect_output_error(reopen(kLabels, "none.tif"), {"none.tif: is missing"});
   write_file(path("text.tif"), "text");
   expect_output_error(reopen(kLabels, "text.tif"), {"text.tif"});
   const std::string whole = read_file(path("a.tif"));

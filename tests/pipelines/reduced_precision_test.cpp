@@ -1,12 +1,15 @@
-// What bf16 and fp16 cost, as the table in the README. The fixture models have random weights and
+// What bf16 and fp16 cost, as the tables in the README. The fixture models have random weights and
 // amplify rounding errors of any precision; the manifest knows by how much, from float32 against
 // float64. A reduced precision may lose as many units in its last place as float32 loses in its
-// own, and little more: a part that falls out of float32 where it should not loses far more.
+// own, and little more: a part that falls out of float32 where it should not loses far more. The
+// models that are shipped are trained, and show what is left of that in boxes and labels.
 #include <gtest/gtest.h>
+#include <hornet/backbone/error.h>
 #include <torch/types.h>
 
 #include <cstdio>
 #include <map>
+#include <opencv2/imgcodecs.hpp>
 #include <set>
 
 #include "tests/pipelines/fixture.h"
@@ -87,6 +90,65 @@ TEST(ReducedPrecision, CostsWhatTheTableSays) {
                   result_column(fixture.kind, reduced, exact).c_str());
     }
   }
+}
+
+// Of the objects found with a score of one half at least: the largest distance between an edge of a
+// box and of its nearest partner's, in pixels.
+double box_error(const Tensors& got, const Tensors& want) {
+  const torch::Tensor sure = want.at("scores") >= 0.5;
+  const torch::Tensor a = want.at("boxes").index({sure}), b = got.at("boxes");
+  TORCH_CHECK(a.size(0) > 0 && b.size(0) > 0, "nobody was found");
+  return std::get<0>((a.unsqueeze(1) - b.unsqueeze(0)).abs().amax(2).min(1)).max().item<double>();
+}
+
+std::string two_digits(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", value);
+  return text;
+}
+
+double norm_error(const torch::Tensor& got, const torch::Tensor& want) {
+  return ((got - want).norm() / want.norm()).item<double>();
+}
+
+// On the README's picture, whose people have been drawn on.
+TEST(ReducedPrecision, LeavesTrainedModelsTheirResults) {
+  const std::string folder = HORNET_DEMOS;
+  const cv::Mat picture = cv::imread(folder + "/picture.jpg");
+  LoadedModel pedestrians = load_model(weights::read(folder + "/models/pedestrians.safetensors"));
+  LoadedModel street = load_model(weights::read(folder + "/models/street.safetensors"));
+  const ForwardInput frame =
+      forward_input(picture, detection_preprocess(Conventions::kMmdet, {384, 288}));
+  const ForwardInput view = forward_input(picture, segmentation_preprocess({256, 192}));
+  const auto forward = [](LoadedModel& model, const ForwardInput& input, const char* dtype) {
+    const NamedTensors named = forward_stages(model, input, {}, Runtime({"cpu", dtype}));
+    return Tensors(named.begin(), named.end());
+  };
+  const auto compare = [](const char* name, const Tensors& got, const Tensors& want,
+                          const std::string& result) {
+    const double error = norm_error(got.at("feat3"), want.at("feat3"));
+    std::printf("| %s | bf16 | %.1e | %s |\n", name, error, result.c_str());
+    EXPECT_GT(error, 0) << "nothing was reduced";
+    EXPECT_LT(error, 1e-2);
+  };
+  std::printf("| model | dtype | features | result |\n|---|---|---|---|\n");
+  const Tensors objects = forward(pedestrians, frame, "fp32");
+  const Tensors found = forward(pedestrians, frame, "bf16");
+  const double edges = box_error(found, objects);
+  compare("pedestrians", found, objects, "boxes within " + two_digits(edges) + " pixels");
+  EXPECT_LT(edges, 1);
+  const Tensors labels = forward(street, view, "fp32"), seen = forward(street, view, "bf16");
+  const double differ = label_difference(seen.at("labels"), labels.at("labels"));
+  compare("street", seen, labels, two_digits(100 * differ) + " % of labels differ");
+  EXPECT_LT(differ, 0.01);
+
+  // Values of millions in their last stages: more than fp16 can hold, which is said.
+  const Runtime halves({"cpu", "fp16"});
+  MaskRcnn detector = std::get<MaskRcnn>(pedestrians.module);
+  EXPECT_THROW(halves.run([&] { return detector->forward(frame.input, {frame.image_size}); }),
+               Error);
+  UperNet segmentor = std::get<UperNet>(street.module);
+  EXPECT_THROW(halves.run([&] { return segmentor->forward(view.input); }), Error);
 }
 
 }  // namespace

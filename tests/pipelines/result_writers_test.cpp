@@ -134,6 +134,12 @@ TEST_F(ResultWriters, AClosedStreamIsAnOutputError) {
   }
 }
 
+TEST_F(ResultWriters, PathsThatAreNotUtf8KeepTheirDifference) {
+  EXPECT_EQ(utf8("photos/\xc3\x9f.jpg"), "photos/\xc3\x9f.jpg");
+  EXPECT_EQ(utf8("photos/\xdf.jpg"), "photos/\\xdf.jpg");
+  EXPECT_NE(utf8("\xe4.jpg"), utf8("\xf6.jpg"));
+}
+
 TEST_F(ResultWriters, AReportSaysNullForWhatIsAbsent) {
   RunReport report;
   report.status = "ok";

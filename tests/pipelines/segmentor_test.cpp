@@ -3,11 +3,17 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/pipelines/forward.h>
+#include <hornet/pipelines/measure.h>
+#include <hornet/pipelines/segment_file.h>
 #include <hornet/pipelines/segmentor.h>
 #include <torch/types.h>
 
+#include <filesystem>
+#include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <tuple>
+
+#include "temporary_folder.h"
 
 namespace hornet {
 namespace {
@@ -183,6 +189,22 @@ TEST(Segmentor, MeasuringMemoryRunsNoWindowTwice) {
   at::removeCallback(callback);
 }
 
+TEST(Segmentor, MemoryThatEarlierWorkTookDoesNotCount) {
+  const auto use = memory_of([] {});
+  if (!use || !use->exact) GTEST_SKIP() << "this system does not reset a process's peak";
+  const cv::Mat image = picture({1920, 96});
+  SegmentorOptions options;
+  options.tile = 96;
+  options.stride = 96;
+  options.max_memory = use->before + (int64_t{768} << 20);
+  Segmentor segment(kModel, {"cpu", "fp32"}, options);
+  {
+    const std::vector<char> earlier(size_t{1} << 30, 1);
+    EXPECT_EQ(earlier.back(), 1);
+  }
+  EXPECT_NO_THROW(segment.regions(window_source(image), /*probabilities=*/true));
+}
+
 TEST(Segmentor, TakesTheModelsWindowsAndTwoThirdsOfOthers) {
   EXPECT_EQ(Segmentor(kModel, {"cpu", "fp32"}).slide().tile, 512);
   EXPECT_EQ(Segmentor(kModel, {"cpu", "fp32"}).slide().stride, 341);
@@ -217,6 +239,139 @@ TEST(Segmentor, TransparentPixelsHaveNoData) {
   cv::Mat hole(80, 100, CV_8UC1, cv::Scalar(0));
   hole(cv::Rect(10, 20, 30, 40)).setTo(255);
   EXPECT_EQ(cv::countNonZero((segment(image) == 255) != hole), 0);
+}
+
+class SegmentFile : public TemporaryFolder {
+ protected:
+  SegmentFile() {
+    options_.labels = path("out.tif");
+    options_.class_list = false;
+  }
+
+  static Segmentor windows_of_64() {
+    SegmentorOptions options;
+    options.tile = 64;
+    options.stride = 64;
+    return Segmentor(kModel, {"cpu", "fp32"}, options);
+  }
+
+  // Segments a picture of this size, stored as `name`.
+  bool run(const std::string& name, cv::Size size = {96, 64}) {
+    if (!exists(name)) cv::imwrite(path(name).string(), picture(size));
+    RasterReader raster(path(name), {});
+    return segment_file(segmentor_, raster, options_).complete;
+  }
+
+  void expect_error(const std::string& name, ErrorCode code, const std::vector<std::string>& parts,
+                    cv::Size size = {96, 64}) {
+    try {
+      run(name, size);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+      for (const std::string& part : parts) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+    }
+  }
+
+  bool exists(const std::string& name) const { return std::filesystem::exists(path(name)); }
+
+  Segmentor segmentor_ = windows_of_64();
+  SegmentFileOptions options_;
+};
+
+TEST_F(SegmentFile, LabelsAndProbabilitiesMayHaveOneStem) {
+  options_.labels = path("out.png");
+  options_.probabilities = path("out.tif");
+  EXPECT_TRUE(run("in.png"));
+  EXPECT_EQ(cv::imread(path("out.png").string()).size(), cv::Size(96, 64));
+  EXPECT_TRUE(is_raster(path("out.tif")));
+  EXPECT_EQ(files_in_folder(), 3u);
+}
+
+TEST_F(SegmentFile, ReplacesNothingThatIsReadOrAskedFor) {
+  expect_error("out.partial.tif", ErrorCode::kUsage, {"out.partial.tif", "out.tif"});
+  EXPECT_TRUE(exists("out.partial.tif"));
+  options_.also_read = {path("out.partial.json")};
+  expect_error("in.png", ErrorCode::kUsage, {"out.partial.json", "out.tif"});
+  options_.also_read.clear();
+  options_.overlay = path("out.partial.tif");
+  expect_error("in.png", ErrorCode::kUsage, {"out.partial.tif", "out.tif"});
+}
+
+TEST_F(SegmentFile, StartingOverForgetsTheRowsOfAnEarlierRun) {
+  options_.stop = [this] { return exists("out.partial.json"); };
+  EXPECT_FALSE(run("in.png", {64, 1200}));
+  options_.stop = [] { return false; };
+  options_.force = true;
+  options_.begin = [](int64_t) { throw std::runtime_error("killed"); };
+  EXPECT_THROW(run("in.png"), std::runtime_error);
+  EXPECT_FALSE(exists("out.partial.json"));
+}
+
+TEST_F(SegmentFile, WhoseLabelsHaveNoNameGoesOn) {
+  options_.probabilities = path("p.tif");
+  options_.overlay = path("look.png");
+  for (const char* labels : {"out.tif", "out.png"}) {
+    SCOPED_TRACE(labels);
+    options_.labels = path(labels);
+    options_.resume = options_.force = false;
+    options_.begin = [&](int64_t) { write_file(path(labels), "somebody else's"); };
+    expect_error("in.png", ErrorCode::kOutput, {std::string(labels) + ": exists"});
+    EXPECT_EQ(read_file(path(labels)), "somebody else's");
+    EXPECT_FALSE(exists("look.png"));
+    options_.begin = [](int64_t windows) { EXPECT_EQ(windows, 0); };
+    options_.resume = true;
+    expect_error("in.png", ErrorCode::kOutput, {std::string(labels) + ": exists"});
+    options_.force = true;
+    EXPECT_TRUE(run("in.png"));
+    for (const char* result : {labels, "p.tif", "look.png"}) EXPECT_TRUE(is_raster(path(result)));
+    EXPECT_EQ(files_in_folder(), 4u);
+    for (const char* result : {labels, "p.tif", "look.png"}) std::filesystem::remove(path(result));
+  }
+}
+
+TEST_F(SegmentFile, WhoseOverlayHasNoNameGoesOn) {
+  options_.probabilities = path("p.tif");
+  options_.overlay = path("look.png");
+  for (const char* labels : {"out.tif", "out.png"}) {
+    SCOPED_TRACE(labels);
+    options_.labels = path(labels);
+    options_.resume = false;
+    options_.begin = [&](int64_t) { write_file(path("look.png"), "somebody else's"); };
+    expect_error("in.png", ErrorCode::kOutput, {"look.png: exists"});
+    std::filesystem::remove(path("look.png"));
+    options_.begin = [](int64_t windows) { EXPECT_EQ(windows, 0); };
+    options_.resume = true;
+    EXPECT_TRUE(run("in.png"));
+    for (const char* result : {labels, "p.tif", "look.png"}) EXPECT_TRUE(is_raster(path(result)));
+    EXPECT_EQ(files_in_folder(), 4u);
+    for (const char* result : {labels, "p.tif", "look.png"}) std::filesystem::remove(path(result));
+  }
+}
+
+TEST_F(SegmentFile, ThatLacksItsUnfinishedFilesSaysSo) {
+  options_.begin = [&](int64_t) { write_file(path("out.tif"), "somebody else's"); };
+  expect_error("in.png", ErrorCode::kOutput, {"out.tif: exists"});
+  std::filesystem::remove(path("out.tif"));
+  std::filesystem::remove(path("out.partial.tif"));
+  options_.begin = [](int64_t) {};
+  options_.resume = true;
+  expect_error("in.png", ErrorCode::kOutput, {"out.partial.tif: is missing", "--force"});
+}
+
+TEST_F(SegmentFile, NamesTheFileWhoseImageIsWrong) {
+  expect_error("low.png", ErrorCode::kInput, {"low.png: ", "400x20", "32x32"}, {400, 20});
+  SegmentorOptions options;
+  options.tile = 64;
+  options.max_memory = 1 << 20;
+  segmentor_ = Segmentor(kModel, {"cpu", "fp32"}, options);
+  expect_error("in.png", ErrorCode::kUsage, {"in.png: --max-memory"});
+  options.tile.reset();
+  options.whole = true;
+  segmentor_ = Segmentor(kModel, {"cpu", "fp32"}, options);
+  expect_error("other.png", ErrorCode::kInput, {"other.png: ", "as a whole"});
 }
 
 }  // namespace
