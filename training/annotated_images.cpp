@@ -96,6 +96,7 @@ AnnotatedImages::AnnotatedImages(CocoDataset data, fs::path folder,
     : data_(std::move(data)), folder_(std::move(folder)), classes_(std::move(classes)) {
   if (data_.images.empty()) fail(data_.name + ": lists no images to train on");
   if (data_.categories.empty()) fail(data_.name + ": lists no categories to train on");
+  merge_categories();
   list_classes();
   forget_other_categories();
   list_annotations();
@@ -108,6 +109,23 @@ AnnotatedImages::AnnotatedImages(CocoDataset data, fs::path folder,
 
 AnnotatedImages::AnnotatedImages(AnnotatedImages&&) noexcept = default;
 AnnotatedImages::~AnnotatedImages() = default;
+
+// Categories of one name are one: merged sets and exports with supercategories have such. The first
+// one's id stays.
+void AnnotatedImages::merge_categories() {
+  std::unordered_map<std::string, int64_t> first;
+  std::unordered_map<int64_t, int64_t> ids;
+  std::vector<CocoCategory> kept;
+  for (const CocoCategory& category : data_.categories) {
+    const auto [found, is_new] = first.emplace(category.name, category.id);
+    ids[category.id] = found->second;
+    if (is_new) kept.push_back(category);
+  }
+  data_.categories = std::move(kept);
+  for (CocoAnnotation& annotation : data_.annotations) {
+    annotation.category_id = ids.at(annotation.category_id);
+  }
+}
 
 // Fills `labels_`, and `classes_` unless they are given.
 void AnnotatedImages::list_classes() {

@@ -71,6 +71,7 @@ class AnnotatedImages {
 
  private:
   struct Cache;
+  void merge_categories();
   void list_classes();
   void forget_other_categories();
   void list_annotations();

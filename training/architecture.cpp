@@ -68,7 +68,12 @@ Architecture of_file(const weights::File& file, const ModelChanges& changes, Tas
                     file.path.string() + "; name a variant there and the file as --pretrained");
   }
   Architecture architecture = recognise(file);
-  if (architecture.task != task || !std::holds_alternative<HorNetOptions>(architecture.backbone)) {
+  if (!std::holds_alternative<HorNetOptions>(architecture.backbone)) {
+    throw Error(ErrorCode::kUsage, "--model " + file.path.string() +
+                                       ": has a ResNet, which is not trained here; expected a "
+                                       "checkpoint of HorNet or a variant's name");
+  }
+  if (architecture.task != task) {
     throw Error(ErrorCode::kUsage, "--model " + file.path.string() + ": is for " +
                                        task_name(architecture.task) + ", not for " +
                                        task_name(task) +

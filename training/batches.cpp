@@ -103,17 +103,18 @@ Batch BatchLoader::make(const std::vector<Draw>& draws) {
   return stack(examples);
 }
 
-// The example, or with skip_bad one that takes its place, which the draw's seed chooses too.
+// The example, or with skip_bad one that takes its place, which the draw's seed chooses too. It is
+// augmented by draws of its own: what cannot be read may be an image that was to be pasted.
 Example BatchLoader::read(const Draw& draw) {
-  constexpr int kAttempts = 100;
+  constexpr uint64_t kAttempts = 100;
   int64_t index = draw.index;
   Random replacements(draw.seed);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (uint64_t attempt = 0; attempt < kAttempts; ++attempt) {
     try {
-      return task_.example(index, draw.seed);
+      return task_.example(index, attempt == 0 ? draw.seed : derive_seed(draw.seed, attempt));
     } catch (const Error& error) {
       if (!options_.skip_bad || error.code() != ErrorCode::kInput) throw;
-      note_bad(index, error.what());
+      note_bad(error.what());
     }
     index = replacements.below(task_.size());
   }
@@ -121,9 +122,9 @@ Example BatchLoader::read(const Draw& draw) {
               "none of " + std::to_string(kAttempts) + " training images in a row can be read");
 }
 
-void BatchLoader::note_bad(int64_t index, const std::string& message) {
+void BatchLoader::note_bad(const std::string& message) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (bad_.insert(index).second) messages_.push_back(message);
+  if (bad_.insert(message).second) messages_.push_back(message);
 }
 
 std::vector<std::string> BatchLoader::take_bad_samples() {

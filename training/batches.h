@@ -64,7 +64,7 @@ class BatchLoader {
   std::vector<Draw> draws_of(int64_t batch);
   Batch make(const std::vector<Draw>& draws);
   Example read(const Draw& draw);
-  void note_bad(int64_t index, const std::string& message);
+  void note_bad(const std::string& message);
 
   const TrainingTask& task_;
   LoaderOptions options_;
@@ -72,7 +72,7 @@ class BatchLoader {
   int64_t next_;
   std::deque<std::future<Batch>> ahead_;
   std::mutex mutex_;
-  std::set<int64_t> bad_;
+  std::set<std::string> bad_;
   std::vector<std::string> messages_;
 };
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr char kIteration[] = "iteration", kBest[] = "best", kBestIteration[] = "best_iteration",
                kValidated[] = "validated";
-constexpr char kSteps[] = "optimizer_steps", kOption[] = "option.";
+constexpr char kSteps[] = "optimizer_steps", kOption[] = "option.", kModelPrefix[] = "model.";
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
@@ -24,7 +24,7 @@ torch::optim::AdamWParamState* moments(torch::optim::AdamW& optimizer,
 // Everything that a state holds, sharing memory with the run.
 Tensors tensors_of(const RunParts& parts) {
   Tensors tensors;
-  for (const auto& [name, value] : state_of(parts.model)) tensors["model." + name] = value;
+  for (const auto& [name, value] : state_of(parts.model)) tensors[kModelPrefix + name] = value;
   if (parts.ema != nullptr) {
     for (const auto& [name, value] : parts.ema->averages()) tensors["ema." + name] = value;
   }
@@ -118,7 +118,12 @@ RunState load_state(const std::filesystem::path& path, const RunParts& parts) {
   state.validated = says ? count(file, kValidated) : state.iteration;
   if (file.meta.entries.count(kBest)) state.best = std::strtod(entry(file, kBest).c_str(), nullptr);
   make_moments(parts, file, count(file, kSteps));
-  for (auto& [name, target] : tensors_of(parts)) {
+  Tensors targets = tensors_of(parts);
+  for (const auto& [name, tensor] : file.tensors) {
+    const bool is_weight = name.compare(0, sizeof(kModelPrefix) - 1, kModelPrefix) == 0;
+    if (is_weight && targets.count(name) == 0) fail(file, "has '" + name + "' besides the model's");
+  }
+  for (auto& [name, target] : targets) {
     const auto stored = file.tensors.find(name);
     if (stored == file.tensors.end()) fail(file, "lacks '" + name + "'");
     const torch::Tensor value = weights::to_torch(stored->second);

@@ -1,8 +1,9 @@
 // A run on disk: what it needs to go on as if it had never stopped, and the model that it has made.
 //
-//   save_state("run/state.safetensors", {model, optimizer, ema, ...});
-//   load_state("run/state.safetensors", ...);                       // the same parts, filled
-//   export_model("run/model.safetensors", *model, {metadata, ...});
+//   const RunParts parts = {*model, optimizer, &ema};
+//   save_state("run/state.safetensors", state, parts);
+//   RunState state = load_state("run/state.safetensors", parts);  // fills the parts
+//   export_model("run/model.safetensors", *model, {metadata});
 //
 // A state is a .safetensors file: `model.<name>`, `ema.<name>`, and AdamW's two moments as
 // `adamw.1.<name>` and `adamw.2.<name>`. Its metadata are the iteration, the last one that

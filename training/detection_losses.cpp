@@ -59,10 +59,22 @@ torch::Tensor all_anchors(const RpnOutputs& outputs, const RpnHeadOptions& optio
   return torch::cat(anchors);
 }
 
-void add_rpn_losses(Losses& losses, const RpnOutputs& outputs, const torch::Tensor& anchors,
-                    const std::vector<ObjectTargets>& targets,
+// Indices of the anchors that may be sampled.
+torch::Tensor sampled_anchors(const torch::Tensor& anchors, const ImageSize& image,
+                              const DetectionLossOptions& options) {
+  if (!options.rpn_whole_anchors) return torch::arange(anchors.size(0), anchors.device());
+  const auto edge = [&](int64_t i) { return anchors.select(1, i); };
+  return ((edge(0) >= 0) & (edge(1) >= 0) & (edge(2) < image.width) & (edge(3) < image.height))
+      .nonzero()
+      .squeeze(1);
+}
+
+void add_rpn_losses(Losses& losses, const RpnOutputs& outputs, const torch::Tensor& all,
+                    const ImageSize& input, const std::vector<ObjectTargets>& targets,
                     const DetectionLossOptions& options) {
   const RpnPredictions predicted = flatten(outputs);
+  const torch::Tensor sampled = sampled_anchors(all, input, options);
+  const torch::Tensor anchors = all.index_select(0, sampled);
   std::vector<torch::Tensor> logits, truth, deltas, true_deltas;
   int64_t samples = 0;
   for (size_t i = 0; i < targets.size(); ++i) {
@@ -70,10 +82,11 @@ void add_rpn_losses(Losses& losses, const RpnOutputs& outputs, const torch::Tens
     const torch::Tensor assigned =
         assign_boxes(anchors, targets[i].boxes, targets[i].ignored, options.rpn_assign);
     const auto [positive, negative] = sample_boxes(assigned, options.rpn_sample);
-    logits.push_back(predicted.logits[image].index_select(0, torch::cat({positive, negative})));
+    logits.push_back(predicted.logits[image].index_select(
+        0, sampled.index_select(0, torch::cat({positive, negative}))));
     truth.push_back(torch::zeros_like(logits.back()));
     truth.back().slice(0, 0, positive.size(0)).fill_(1);
-    deltas.push_back(predicted.deltas[image].index_select(0, positive));
+    deltas.push_back(predicted.deltas[image].index_select(0, sampled.index_select(0, positive)));
     true_deltas.push_back(encode_deltas(
         anchors.index_select(0, positive),
         targets[i].boxes.index_select(0, assigned.index_select(0, positive)), kRpnStds));
@@ -254,7 +267,10 @@ void add_roi_losses(Losses& losses, RoiHeadImpl& head, const Features& levels,
 
 }  // namespace
 
-DetectionLossOptions::DetectionLossOptions(bool cascade) : max_proposals(cascade ? 2000 : 1000) {
+DetectionLossOptions::DetectionLossOptions(bool cascade)
+    : rpn_beta(cascade ? 1.0 / 9 : 0),
+      rpn_whole_anchors(cascade),
+      max_proposals(cascade ? 2000 : 1000) {
   const std::vector<double> ious =
       cascade ? std::vector<double>{0.5, 0.6, 0.7} : std::vector<double>{0.5};
   for (const double iou : ious) roi_assign.push_back({iou, iou, /*low_quality=*/!cascade, iou});
@@ -273,8 +289,8 @@ Losses detection_losses(MaskRcnnImpl& model, const torch::Tensor& images,
   const Features levels = model.neck->forward(model.backbone->forward(images));
   const RpnOutputs outputs = model.rpn_head->forward(levels);
   Losses losses;
-  add_rpn_losses(losses, outputs, all_anchors(outputs, model.rpn_head->options, input), targets,
-                 options);
+  add_rpn_losses(losses, outputs, all_anchors(outputs, model.rpn_head->options, input), input,
+                 targets, options);
   add_roi_losses(losses, *model.roi_head, levels,
                  training_proposals(*model.rpn_head, outputs, input, targets.size(), options),
                  targets, input, options);

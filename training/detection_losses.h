@@ -36,16 +36,17 @@ enum class BoxLoss {
   kSmoothL1  // of the deltas
 };
 
-// The authors' numbers, which differ between the two models. One does not: mmdet's plain Mask R-CNN
-// has L1 of the deltas, which is kSmoothL1 with beta 0, weight 1.
+// The authors' numbers, which differ between the two models, but for two: their plain Mask R-CNN
+// has L1 of the RoIs' deltas (kSmoothL1 with beta 0, weight 1), and they have no ignored regions.
 struct DetectionLossOptions {
   explicit DetectionLossOptions(bool cascade);
 
   AssignRules rpn_assign;
   SampleRules rpn_sample = {256, 0.5};
-  double rpn_beta = 1.0 / 9;  // where smooth L1 of the RPN's deltas becomes linear
-  int64_t pre_nms = 2000;     // candidates per level
-  int64_t max_proposals;      // per image: 2000, plain 1000
+  double rpn_beta;         // where smooth L1 of the RPN's deltas becomes linear: 1/9, plain 0
+  bool rpn_whole_anchors;  // none that leave the image are sampled: only of a cascade
+  int64_t pre_nms = 2000;  // candidates per level
+  int64_t max_proposals;   // per image: 2000, plain 1000
 
   std::vector<AssignRules> roi_assign;  // of each stage
   SampleRules roi_sample = {512, 0.25};

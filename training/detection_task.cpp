@@ -5,6 +5,8 @@
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/training/detection_task.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <opencv2/imgproc.hpp>
@@ -224,8 +226,9 @@ Metrics DetectionTask::evaluate(const Validation& validation) {
   for (const CocoIou iou : available_ious(data, results)) {
     const CocoScores scores = evaluate_coco(data, results, iou);
     for (const size_t figure : {0, 1}) {
+      const double value = scores.figures[figure];  // -1 where there is nothing to find
       metrics.emplace_back(std::string(iou_name(iou)) + " " + kCocoFigures[figure],
-                           scores.figures[figure]);
+                           value < 0 ? std::nan("") : value);
     }
   }
   return metrics;
@@ -243,11 +246,25 @@ std::vector<CocoResult> gather_results(const std::vector<CocoResult>& results,
 }
 
 std::vector<std::string> DetectionTask::notes() const {
+  std::vector<std::string> notes;
   const std::vector<int64_t>& ids = training_.left_out();
-  if (ids.empty()) return {};
-  return {training_.dataset().name + ": annotations whose box has no area or lies outside of its " +
-          "image are left out: " + std::to_string(ids.size()) + ", the first with id " +
-          std::to_string(ids.front())};
+  if (!ids.empty()) {
+    notes.push_back(training_.dataset().name +
+                    ": annotations whose box has no area or lies outside of its image are left "
+                    "out: " +
+                    std::to_string(ids.size()) + ", the first with id " +
+                    std::to_string(ids.front()));
+  }
+  if (!validation_) return notes;
+  const CocoDataset& data = validation_->dataset();
+  if (const auto masks = unmeasured_masks(data)) notes.push_back(*masks);
+  const bool nothing = std::all_of(data.annotations.begin(), data.annotations.end(),
+                                   [](const CocoAnnotation& object) { return object.crowd; });
+  if (nothing) {
+    notes.push_back(data.name +
+                    ": has no objects of the classes to find, so no best model is kept");
+  }
+  return notes;
 }
 
 weights::Metadata DetectionTask::metadata() const {

@@ -14,7 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
+[[noreturn]] void fail_sample(const std::string& message) {
+  throw Error(ErrorCode::kInput, message);
+}
 
 // The first label that is neither a class nor `ignore`.
 template <typename Label>
@@ -116,7 +118,7 @@ std::vector<double> balanced_weights(const std::vector<int64_t>& pixels, double 
 
 std::vector<ImageClass> read_class_folders(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
-    fail(folder.string() + ": expected a folder with a folder of images for every class");
+    fail_sample(folder.string() + ": expected a folder with a folder of images for every class");
   }
   std::vector<ImageClass> classes;
   for (const fs::path& path : sorted_entries(folder)) {
@@ -126,10 +128,10 @@ std::vector<ImageClass> read_class_folders(const fs::path& folder) {
     for (const fs::path& image : sorted_entries(path)) {
       if (is_image(image)) found.images.push_back(image);
     }
-    if (found.images.empty()) fail(path.string() + ": the class has no images");
+    if (found.images.empty()) fail_sample(path.string() + ": the class has no images");
   }
   if (classes.empty()) {
-    fail(folder.string() + ": has no folders; expected one of images for every class");
+    fail_sample(folder.string() + ": has no folders; expected one of images for every class");
   }
   return classes;
 }

@@ -3,8 +3,8 @@
 //
 //   ScheduleOptions options;
 //   options.iterations = 160000;
-//   options.warmup = 1500;                                     // then poly, the authors' for
-//   UperNet double rate = base_rate * learning_rate_factor(options, i);
+//   options.warmup = 1500;  // then poly, the authors' for UperNet
+//   double rate = base_rate * learning_rate_factor(options, i);
 //
 // The decay begins after `hold` of the iterations at the full rate and ends at `minimum`. A warm-up
 // multiplies whatever the schedule says, growing linearly from `warmup_ratio` to 1 (as mmcv's

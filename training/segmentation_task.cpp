@@ -28,6 +28,19 @@ torch::Tensor normalised(const cv::Mat& bgr) {
   return normalize(rgb, segmentation_preprocess());
 }
 
+cv::Mat scaled_to(const cv::Mat& bgr, const std::optional<cv::Size>& box) {
+  return box ? resize_keep_ratio(bgr, *box) : bgr;
+}
+
+// Error(kInput) for an image that the network does not take.
+void check_least_size(const cv::Mat& scaled, const std::filesystem::path& path) {
+  constexpr int kLeast = 32;
+  if (std::min(scaled.cols, scaled.rows) >= kLeast) return;
+  throw Error(ErrorCode::kInput, path.string() + ": has " + std::to_string(scaled.cols) + "x" +
+                                     std::to_string(scaled.rows) +
+                                     " pixels at the size of validation, expected at least 32x32");
+}
+
 torch::Tensor as_tensor(const cv::Mat& labels) {
   cv::Mat wide;
   labels.convertTo(wide, CV_32S);
@@ -110,7 +123,7 @@ torch::Tensor SegmentationTask::weigh_classes() const {
 }
 
 cv::Mat SegmentationTask::predict(const cv::Mat& bgr, const Runtime& runtime) {
-  const cv::Mat scaled = options_.augment.box ? resize_keep_ratio(bgr, *options_.augment.box) : bgr;
+  const cv::Mat scaled = scaled_to(bgr, options_.augment.box);
   const torch::Tensor labels = runtime.run([&] {
     const torch::Tensor images = normalised(scaled).to(runtime.device());
     const torch::Tensor at_input_size =
@@ -133,7 +146,11 @@ Metrics SegmentationTask::evaluate(const Validation& validation) {
   int64_t read = 0;
   const auto first = static_cast<size_t>(team.rank()), step = static_cast<size_t>(team.size());
   for (size_t i = first; i < validation_.size() && !interrupted(); i += step) {
-    const auto sample = validation.try_to([&] { return validation_.read(i); });
+    const auto sample = validation.try_to([&] {
+      LabelledImage image = validation_.read(i);
+      check_least_size(scaled_to(image.bgr, options_.augment.box), validation_.paths(i).image);
+      return image;
+    });
     if (!sample) continue;
     ++read;
     counts.add(predict(sample->bgr, validation.runtime), sample->labels);

@@ -257,6 +257,17 @@ void Trainer::validate_if_due(Progress& progress) {
   }
 }
 
+// An image that cannot be read must not cost the steps since the last state either; where several
+// processes wait for each other, it does.
+Batch Trainer::next_batch(BatchLoader& loader) {
+  try {
+    return loader.next();
+  } catch (...) {
+    if (team_.size() == 1 && state_.iteration > 0) save();
+    throw;
+  }
+}
+
 void Trainer::export_to(const char* name) {
   weights::Metadata metadata = task_.metadata();
   metadata.entries["hornet.iterations"] = std::to_string(state_.iteration);
@@ -297,7 +308,7 @@ int Trainer::run() {
   auto saved = Clock::now();
   validate_if_due(progress);
   while (state_.iteration < last && !team_.any(interrupted())) {
-    const Batch batch = loader.next();
+    const Batch batch = next_batch(loader);
     for (const std::string& bad : loader.take_bad_samples()) {
       progress.note("hornet: left out: " + bad);
     }

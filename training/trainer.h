@@ -87,6 +87,7 @@ class Trainer {
   void log_step(const StepReport& report, Progress& progress);
   void validate(Progress& progress);
   void validate_if_due(Progress& progress);
+  Batch next_batch(BatchLoader& loader);
   void export_to(const char* name);
   void check_equal_starts() const;
   RunParts parts() { return {task_.model(), optimizer_, ema_ ? &*ema_ : nullptr}; }

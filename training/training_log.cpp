@@ -89,6 +89,7 @@ void LogTable::drop_after(int64_t iteration) {
     iterations.pop_back();
     rows.pop_back();
   }
+  if (rows.empty()) columns.clear();
 }
 
 std::string LogTable::csv() const {

@@ -1,8 +1,9 @@
 // What a run leaves behind to look at: losses.csv, metrics.csv and curves.png in its folder.
 //
 //   TrainingLog log(folder);
-//   log.add_losses(120, {{"loss", 0.81}, {"rate", 1e-3}});     // columns by name, new ones any
-//   time log.add_metrics(2000, {{"mIoU", 0.52}}); log.save(); // whole files, or none
+//   log.add_losses(120, {{"loss", 0.81}, {"rate", 1e-3}});  // columns by name, new ones any time
+//   log.add_metrics(2000, {{"mIoU", 0.52}});
+//   log.save();  // whole files, or none
 //
 // A run that is resumed from iteration n keeps the rows up to n: drop_after(n).
 #pragma once

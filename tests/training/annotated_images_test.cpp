@@ -70,6 +70,27 @@ TEST_F(AnnotatedImagesTest, LabelsAreCategoriesById) {
   EXPECT_TRUE(sample.objects[1].ignored);
 }
 
+TEST_F(AnnotatedImagesTest, CategoriesOfOneNameAreOne) {
+  const CocoDataset data = parse_coco_dataset(
+      std::string(R"({"categories":[{"id":0,"name":"cat"},{"id":3,"name":"eel"},)") +
+          R"({"id":7,"name":"cat"}],"images":[)" + kImage + R"(],"annotations":[)" +
+          annotation(1, 7, R"("bbox":[1,2,3,4])") + "," + annotation(2, 0, R"("bbox":[1,2,3,5])") +
+          "," + annotation(3, 3, R"("bbox":[1,2,3,6])") + "]}",
+      "merged.json");
+  const AnnotatedImages merged(data, path(""), {}, kRoom);
+  EXPECT_EQ(merged.classes(), (std::vector<std::string>{"cat", "eel"}));
+  const auto objects = merged.read(0).objects;
+  ASSERT_EQ(objects.size(), 3);
+  EXPECT_EQ(objects[0].label, 0);
+  EXPECT_EQ(objects[1].label, 0);
+  EXPECT_EQ(objects[2].label, 1);
+  EXPECT_EQ(merged.dataset().categories.size(), 2);
+  for (const CocoAnnotation& object : merged.dataset().annotations) {
+    EXPECT_EQ(object.category_id, object.id == 3 ? 3 : 0);
+  }
+  EXPECT_EQ(AnnotatedImages(data, path(""), merged.classes(), kRoom).classes(), merged.classes());
+}
+
 TEST_F(AnnotatedImagesTest, ClassesChooseAmongCategories) {
   const AnnotatedImages some = images(
       annotation(1, 9, R"("bbox":[1,2,3,4])") + "," + annotation(2, 3, R"("bbox":[1,2,3,5])") +

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <hornet/backbone/error.h>
 #include <hornet/training/batches.h>
+#include <hornet/training/random.h>
 
 #include <set>
 
@@ -102,6 +103,24 @@ TEST(Batches, LeaveItOutIfAskedToAndSaySoOnce) {
   BatchLoader hopeless(nothing, {2, 1, 0, true}, 0);
   testing::expect_contains(testing::error_of([&] { hopeless.next(); }, ErrorCode::kInput),
                            "can be read");
+}
+
+// Fails by the seed, as an example does that pastes what cannot be read.
+class BadDonorTask : public CountingTask {
+ public:
+  BadDonorTask() : CountingTask(4) {}
+  Example example(int64_t index, uint64_t seed) const override {
+    Random donor(seed);
+    if (donor.below(3) == 0) throw Error(ErrorCode::kInput, "donor 0 is damaged");
+    return CountingTask::example(index, seed);
+  }
+};
+
+TEST(Batches, LeaveOutWhatAnExampleWouldPasteToo) {
+  const BadDonorTask task;
+  BatchLoader loader(task, {4, 1, 0, true}, 0);
+  EXPECT_EQ(draws_of(loader, 20).size(), 80u);
+  EXPECT_EQ(loader.take_bad_samples(), (std::vector<std::string>{"donor 0 is damaged"}));
 }
 
 TEST(BatchLoader, SharesBatchesOut) {

@@ -162,6 +162,10 @@ DetectionLossOptions few_rois(bool cascade) {
 
 TEST(DetectionLosses, AssignAsTheAuthorsConfigurationsDo) {
   const DetectionLossOptions plain(/*cascade=*/false), cascade(/*cascade=*/true);
+  EXPECT_EQ(plain.rpn_beta, 0);  // L1
+  EXPECT_FALSE(plain.rpn_whole_anchors);
+  EXPECT_EQ(cascade.rpn_beta, 1.0 / 9);
+  EXPECT_TRUE(cascade.rpn_whole_anchors);
   ASSERT_EQ(plain.roi_assign.size(), 1);
   EXPECT_EQ(plain.roi_assign[0].positive_iou, 0.5);
   EXPECT_TRUE(plain.roi_assign[0].low_quality);
@@ -202,15 +206,13 @@ TEST(DetectionLosses, OfAModelThatKnowsNothing) {
   EXPECT_NEAR(part(losses, "mask"), std::log(2.0), 1e-5);
 }
 
-TEST(DetectionLosses, OfTheRpnsBoxesAreSmoothL1OfTheirDeltas) {
+TEST(DetectionLosses, OfTheRpnsBoxesAreL1OfTheirDeltas) {
   MaskRcnn model = undecided_model(false);
   // One object where an anchor is, of stride 8: 64 x 64 pixels around (32, 32).
   const std::vector<ObjectTargets> targets = {rectangles({{0, 0, 64, 64}}, {0})};
   // IoU >= 0.7 are the anchors at most one step of 8 away: 56 * 64 / (64 * 72) = 0.78, and both
   // ways (56 * 56) / (2 * 4096 - 3136) = 0.62 not. Their own deltas are 0 and +-8/64.
-  const auto loss = [](double d) {
-    return std::abs(d) < 1.0 / 9 ? 4.5 * d * d : std::abs(d) - 1.0 / 18;
-  };
+  const auto loss = [](double d) { return std::abs(d); };
   for (const double dx : {0.0, 0.05}) {
     {
       const torch::NoGradGuard no_grad;
@@ -219,6 +221,28 @@ TEST(DetectionLosses, OfTheRpnsBoxesAreSmoothL1OfTheirDeltas) {
     const double step = 8.0 / 64;
     const double sum = 3 * loss(dx) + 2 * loss(step) + loss(dx + step) + loss(dx - step);
     EXPECT_NEAR(part(losses_of(model, targets, few_rois(false)), "rpn_box"), sum / 256, 1e-6);
+  }
+}
+
+// A cascade's are smooth, and no anchor that leaves the image counts.
+TEST(DetectionLosses, OfACascadesRpnAreSmoothL1OfWholeAnchors) {
+  MaskRcnn model = undecided_model(true);
+  // In the corner where an anchor of stride 4 is, of 32 x 32 pixels. Of its four neighbours, with
+  // an IoU of 28 * 32 / (32 * 36) = 0.78, those to the left and above leave the image.
+  const std::vector<ObjectTargets> targets = {rectangles({{0, 0, 32, 32}}, {0})};
+  const auto loss = [](double d) {
+    return std::abs(d) < 1.0 / 9 ? 4.5 * d * d : std::abs(d) - 1.0 / 18;
+  };
+  DetectionLossOptions options = few_rois(true);
+  options.rpn_sample = {8, 0.5};  // the three and five others
+  for (const double dx : {0.0, 0.05}) {
+    {
+      const torch::NoGradGuard no_grad;
+      model->rpn_head->rpn_reg->bias[4] = dx;  // of the second anchor, ratio 1
+    }
+    const double step = 4.0 / 32;
+    const double sum = 2 * loss(dx) + loss(step) + loss(dx + step);
+    EXPECT_NEAR(part(losses_of(model, targets, options), "rpn_box"), sum / 8, 1e-6);
   }
 }
 
@@ -293,7 +317,9 @@ TEST(DetectionLosses, ReachEveryParameter) {
   torch::manual_seed(2);
   for (const bool cascade : {false, true}) {
     MaskRcnn model = tiny_model(cascade);
-    expect_finite(model, losses_of(model, {two_objects(), no_objects()}, few_rois(cascade)));
+    DetectionLossOptions options = few_rois(cascade);
+    options.rpn_whole_anchors = false;  // the coarse levels' are larger than these images
+    expect_finite(model, losses_of(model, {two_objects(), no_objects()}, options));
     for (const auto& item : model->named_parameters()) {
       ASSERT_TRUE(item.value().grad().defined()) << item.key();
       EXPECT_GT(item.value().grad().abs().max().item<double>(), 0) << item.key();

@@ -230,6 +230,24 @@ TEST_F(DetectionTaskTest, PolygonsToValidateOnNeedTheSizesOfTheirImages) {
       "bare.json: image 0: has no 'width' and 'height'");
 }
 
+TEST_F(DetectionTaskTest, SaysWhatValidationCannotMeasure) {
+  const auto notes = [&](const std::vector<std::vector<Thing>>& scenes) {
+    const DetectionTask task(write_scenes(kScenes), write_scenes(scenes), plain_options());
+    std::string text;
+    for (const std::string& note : task.notes()) text += note + "\n";
+    return text;
+  };
+  EXPECT_EQ(notes({kScenes[0]}), "");
+  expect_contains(notes({kScenes[0], kScenes[1]}), "masks are not measured, because annotation");
+  expect_contains(notes({{}}), "no objects of the classes to find");
+  DetectionTask nothing(write_scenes(kScenes), write_scenes({{}}), plain_options());
+  nothing.model().eval();
+  const Runtime runtime({"cpu", "fp32"});
+  for (const auto& [name, value] : nothing.evaluate({runtime, {}})) {
+    EXPECT_TRUE(std::isnan(value)) << name;
+  }
+}
+
 TEST_F(DetectionTaskTest, RefusesCropsThatAPyramidCannotDivide) {
   DetectionOptions options = plain_options();
   options.augment.crop = {96, 80};

@@ -9,6 +9,7 @@
 #include <hornet/training/trainer.h>
 
 #include <csignal>
+#include <opencv2/imgcodecs.hpp>
 #include <utility>
 
 #include "tests/pipelines/temporary_folder.h"
@@ -321,8 +322,48 @@ TEST_F(Training, RefusesTheStateOfAnotherModel) {
   const auto other = make_task(2, options);
   Trainer trainer(*other, options_for("run", 1));
   expect_contains(testing::error_of([&] { trainer.resume(); }), "of another shape");
+  SegmentationOptions deeper = scene_options();
+  ++std::get<HorNetOptions>(deeper.architecture.backbone).stages[1].depth;
+  const auto larger = make_task(2, deeper);
+  Trainer(*larger, options_for("larger", 1)).run();
+  Trainer smaller(*task, options_for("larger", 1));
+  expect_contains(testing::error_of([&] { smaller.resume(); }, ErrorCode::kWeights),
+                  "besides the model's");
   write_file(path("run/state.safetensors"), read_file(path("run/model.safetensors")));
   expect_contains(testing::error_of([&] { trainer.resume(); }), "has no 'iteration'");
+}
+
+TEST_F(Training, NamesTheImageThatIsTooSmallToValidateOn) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 2));
+  cv::imwrite(path("tiny.png").string(), cv::Mat(20, 64, CV_8UC3, cv::Scalar(9, 9, 9)));
+  cv::imwrite(path("tiny_labels.png").string(), cv::Mat(20, 64, CV_8UC1, cv::Scalar(0)));
+  SegmentationTask task(list, {list[0], {path("tiny.png"), path("tiny_labels.png")}},
+                        scene_options());
+  task.model().eval();
+  const Runtime runtime({"cpu", "fp32"});
+  expect_contains(testing::error_of(
+                      [&] {
+                        task.evaluate({runtime, {}});
+                      },
+                      ErrorCode::kInput),
+                  "tiny.png");
+  std::vector<std::string> errors;
+  const auto note = [&](const std::string& error) { errors.push_back(error); };
+  EXPECT_FALSE(task.evaluate({runtime, {}, note}).empty());
+  EXPECT_EQ(errors.size(), 1u);
+}
+
+// What was learned since the last state is not lost.
+TEST_F(Training, SavesBeforeItFailsAtAnImage) {
+  const auto list = read_sample_list(testing::write_scenes(path(""), 4));
+  SegmentationTask task(list, {}, scene_options());
+  const TrainerOptions options = options_for("run", 4);
+  Trainer trainer(task, options);
+  BatchLoader loader(task, options.loader, 0);
+  trainer.step(loader.next());  // of two, which stay in memory
+  for (const SamplePaths& sample : list) write_file(sample.image, "no image");
+  testing::error_of([&] { trainer.run(); }, ErrorCode::kInput);
+  EXPECT_TRUE(std::filesystem::exists(path("run/state.safetensors")));
 }
 
 TEST_F(Training, WeighsClassesByTheirPixels) {
