@@ -49,7 +49,8 @@ class Program:
         self.info = self.measure(0)
         self.version = f"HorNet C++ {self.info['versions']['hornet']}, LibTorch {self.info['versions']['libtorch']}"
         self.error = self.error_of(program, job) if job["dtype"] != "fp32" else 0.0
-        self.missing = None
+        # Where there are no instructions for it the program runs in float32, and says so.
+        self.missing = None if self.info["dtype"] == job["dtype"] else f"no {job['dtype']} on this processor"
 
     @staticmethod
     def error_of(program, job):
@@ -173,8 +174,9 @@ def report(result):
     cells = result["cells"]
     names = [name for name in WAYS if any(name in cell["ways"] for cell in cells)]
     versions = sorted({way["version"] for cell in cells for way in cell["ways"].values()})
+    isas = ", ".join(sorted({f"{cell.get('isa', '-')} ({cell['dtype']})" for cell in cells}))
     lines = [f"`benchmarks/compare.py`, {result['date']}: {result['machine']}, {result['threads']} threads;"
-             f" instruction set of HorNet C++: {cells[0].get('isa', '-')}. {', '.join(versions)}.", "",
+             f" instruction set of HorNet C++: {isas}. {', '.join(versions)}.", "",
              "Milliseconds of a dense backbone on one image; in brackets the time relative to eager PyTorch.", ""]
     lines += table(names, cells, time_text)
     lines += ["", "Peak of resident memory of the whole process, in MiB:", ""]

@@ -4,23 +4,27 @@
 // in a network; and whole backbones.
 //
 //   bench_growth [--channels 128] [--stride 8] [--seconds 1] [--most-seconds 20]
-//                [--most-memory-mib 4096] [--no-backbones] [SIDE ...]
+//                [--most-memory-mib 4096] [--no-backbones] [--memory] [SIDE ...]
 //
 // An image of SIDE x SIDE pixels (224 to 2048 unless given) has maps of SIDE/stride. Prints a line
-// of JSON for each operator and side. What would need more memory, or longer for one run, than the
-// two bounds is not run: its line says "skipped" and why. benchmarks/growth.py makes a table and a
-// plot.
+// of JSON for each operator and side: times, or with --memory what a first run takes. What would
+// need more memory, or longer for one run, than the two bounds is not run: its line says "skipped"
+// and why. benchmarks/growth.py makes a table and a plot.
 #include <ATen/Parallel.h>
+#include <hornet/backbone/error.h>
 #include <hornet/backbone/hornet.h>
 #include <hornet/backbone/plan/cpu_level.h>
 #include <hornet/heads/random_weights.h>
 #include <hornet/pipelines/measure.h>
+#include <hornet/pipelines/memory.h>
+#include <sys/wait.h>
 #include <torch/nn/module.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <iostream>
@@ -38,7 +42,7 @@ constexpr int64_t kHeadChannels = 64, kSqueeze = 4;
 
 struct Settings {
   double channels = 128, stride = 8, seconds = 1, most_seconds = 20, most_memory_mib = 4096;
-  bool backbones = true;
+  bool backbones = true, memory = false;
   std::vector<int64_t> sides;
 
   int64_t width() const { return static_cast<int64_t>(channels); }
@@ -124,23 +128,25 @@ class SelfAttentionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(SelfAttention);
 
-using Forward = std::function<void(const torch::Tensor& x)>;
-
 struct Operator {
   std::string name;
-  int64_t order = 0;  // of a gnConv
-  Forward forward;
-  bool on_images = false;  // else on a map
-  bool all_pairs = false;  // relates every position to every other
-  bool matrices = false;   // and holds two [heads,HW,HW] matrices of it
+  int64_t order = 0;                                  // of a gnConv
+  std::function<void(const torch::Tensor&)> forward;  // of a map
+  bool on_images = false;                             // takes images instead
+  bool all_pairs = false;                             // relates every position to every other
+  bool matrices = false;                              // and holds two [heads,HW,HW] matrices of it
 };
 
 template <typename Holder>
-Forward forward_of(Holder module) {
+Operator operator_of(const std::string& name, Holder module, int64_t order = 0) {
   randomise_weights(*module);
   module->eval();
+  Operator op;
+  op.name = name;
+  op.order = order;
+  op.forward = [module](const torch::Tensor& x) mutable { module->forward(x); };
   prepare_for_inference(*module);
-  return [module](const torch::Tensor& x) mutable { module->forward(x); };
+  return op;
 }
 
 // A global filter that was learned at the size of the smallest map, as for 224 pixels.
@@ -156,20 +162,23 @@ std::vector<Operator> operators(const Settings& settings) {
   std::vector<Operator> list;
   for (const bool global : {false, true}) {
     for (int64_t order = 1; order <= 5; ++order) {
-      list.push_back({global ? "gnConv GF" : "gnConv 7x7", order,
-                      forward_of(gnconv(settings, order, global))});
+      list.push_back(
+          operator_of(global ? "gnConv GF" : "gnConv 7x7", gnconv(settings, order, global), order));
     }
   }
-  list.push_back({"convolution 7x7", 0, forward_of(convolution(channels, channels, 7))});
-  list.push_back({"depthwise 7x7", 0, forward_of(Depthwise(channels))});
-  list.push_back({"squeeze-and-excitation", 0, forward_of(SqueezeExcitation(channels))});
-  list.push_back(
-      {"self-attention", 0, forward_of(SelfAttention(channels, false)), false, true, true});
-  list.push_back(
-      {"self-attention, fused", 0, forward_of(SelfAttention(channels, true)), false, true});
+  list.push_back(operator_of("convolution 7x7", convolution(channels, channels, 7)));
+  list.push_back(operator_of("depthwise 7x7", Depthwise(channels)));
+  list.push_back(operator_of("squeeze-and-excitation", SqueezeExcitation(channels)));
+  for (const bool fused : {false, true}) {
+    list.push_back(operator_of(fused ? "self-attention, fused" : "self-attention",
+                               SelfAttention(channels, fused)));
+    list.back().all_pairs = true;
+    list.back().matrices = !fused;
+  }
   if (!settings.backbones) return list;
   for (const char* name : {"hornet_tiny_7x7", "hornet_tiny_gf"}) {
-    list.push_back({name, 0, forward_of(HorNet(hornet_variant(name))), true});
+    list.push_back(operator_of(name, HorNet(hornet_variant(name))));
+    list.back().on_images = true;
   }
   return list;
 }
@@ -197,30 +206,48 @@ torch::Tensor random_input(const Operator& op, const Settings& settings, int64_t
       .contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-// Times, and the memory of a second run: the first one also makes what stays.
+// The memory of a first run, with what it keeps for the next: packed weights and a workspace. In a
+// process of its own, to which nothing is left of earlier runs; its parent must have no threads.
+void print_memory(const Operator& op, const torch::Tensor& x, ordered_json row, int threads) {
+  std::cout.flush();
+  const pid_t child = fork();
+  if (child == 0) {
+    at::set_num_threads(threads);
+    const std::optional<MemoryUse> memory = memory_of([&] { op.forward(x); });
+    row["working_bytes"] = nullptr;
+    if (memory && memory->exact) row["working_bytes"] = memory->peak - memory->before;
+    std::cout << row.dump() << std::endl;
+    _exit(0);
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0) {
+    throw Error(ErrorCode::kRuntime, "a process that measures memory has failed");
+  }
+}
+
 void measure_into(const Operator& op, const Settings& settings, int64_t side, ordered_json& row) {
   const torch::Tensor x = random_input(op, settings, side);
   MeasureOptions options;
   options.seconds = settings.seconds;
   options.least_runs = 3;
-  options.warm_up = 0;
-  op.forward(x);
-  const std::optional<MemoryUse> memory = memory_of([&] { op.forward(x); });
+  options.warm_up = 1;
   const Durations times = measure({[&] { op.forward(x); }}, options).front();
   row["runs"] = times.milliseconds.size();
   row["median_ms"] = times.median();
   row["min_ms"] = times.percentile(0);
-  row["working_bytes"] = nullptr;
-  if (memory && memory->exact) row["working_bytes"] = memory->peak - memory->before;
 }
 
-void measure_operator(const Operator& op, const Settings& settings) {
+void measure_operator(const Operator& op, const Settings& settings, int threads) {
   int64_t last_side = 0;
   double last_seconds = 0;
   for (const int64_t side : settings.sides) {
     ordered_json row = {{"operator", op.name}, {"side", side}};
     if (op.order > 0) row["order"] = op.order;
     const std::string reason = reason_to_skip(op, settings, side, last_side, last_seconds);
+    if (reason.empty() && settings.memory) {
+      print_memory(op, random_input(op, settings, side), row, threads);
+      continue;
+    }
     if (reason.empty()) {
       measure_into(op, settings, side, row);
       last_side = side;
@@ -244,6 +271,8 @@ Settings parse(int argc, char** argv) {
     const auto number = numbers.find(name);
     if (number != numbers.end() && i + 1 < argc) {
       *number->second = std::stod(argv[++i]);
+    } else if (name == "--memory") {
+      settings.memory = true;
     } else if (name == "--no-backbones") {
       settings.backbones = false;
     } else {
@@ -255,16 +284,22 @@ Settings parse(int argc, char** argv) {
 }
 
 int run(const Settings& settings) {
+  const int threads = at::get_num_threads();
+  if (settings.memory) {
+    at::set_num_threads(1);
+  } else {
+    keep_freed_memory();  // as the program does
+  }
   torch::manual_seed(1);
   const std::vector<Operator> list = operators(settings);
   const torch::InferenceMode inference;
   const ordered_json header = {{"channels", settings.width()},
                                {"stride", static_cast<int64_t>(settings.stride)},
-                               {"threads", at::get_num_threads()},
+                               {"threads", threads},
                                {"isa", hornet::cpu_level_name(hornet::float_level())},
                                {"libtorch", TORCH_VERSION}};
   std::cout << header.dump() << std::endl;
-  for (const Operator& op : list) measure_operator(op, settings);
+  for (const Operator& op : list) measure_operator(op, settings, threads);
   return 0;
 }
 
@@ -277,7 +312,7 @@ int main(int argc, char** argv) {
   } catch (const std::invalid_argument&) {
     std::cerr
         << "usage: bench_growth [--channels N] [--stride N] [--seconds S] [--most-seconds S]\n"
-           "                    [--most-memory-mib N] [--no-backbones] [SIDE ...]\n";
+           "                    [--most-memory-mib N] [--no-backbones] [--memory] [SIDE ...]\n";
     return 2;
   } catch (const std::exception& error) {
     std::cerr << "bench_growth: " << error.what() << '\n';

@@ -11,15 +11,21 @@
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <hornet/backbone/gnconv.h>
+#include <hornet/backbone/inference.h>
 #include <hornet/backbone/layer_norm.h>
 #include <hornet/backbone/ops/global_filter.h>
 #include <hornet/backbone/ops/gnconv.h>
+#include <hornet/backbone/plan/conv_plan.h>
 #include <hornet/backbone/plan/cpu_level.h>
+#include <hornet/backbone/plan/pack.h>
+#include <hornet/backbone/plan/parallel.h>
+#include <hornet/backbone/plan/pyramid_conv.h>
 #include <hornet/heads/ops/blend_windows.h>
 #include <hornet/heads/ops/nms.h>
 #include <hornet/heads/ops/paste_masks.h>
 #include <hornet/heads/ops/roi_align.h>
 #include <hornet/pipelines/measure.h>
+#include <hornet/pipelines/memory.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 #include <torch/version.h>
@@ -29,7 +35,9 @@
 #include <cmath>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "benchmarks/limits.h"
 
@@ -130,15 +138,79 @@ double filter_flops(const Map& map) {
   return static_cast<double>(map.channels) * (5 * n * std::log2(n) + 3 * n);
 }
 
+// The filter of prepared models, and torch.fft.
 void add_global_filter(const Map& map) {
   const torch::Tensor x = random_map(map);
   const torch::Tensor weight = torch::randn({map.channels, map.height, map.width / 2 + 1, 2});
   const Work work = {filter_flops(map), 2 * bytes_of(x) + bytes_of(weight)};
-  add("global_filter/" + text(map), work,
-      [=] { benchmark::DoNotOptimize(ops::global_filter(x, weight)); });
+  const plan::Kernels& kernels = plan::kernels(float_level());
+  const auto filter =
+      std::make_shared<plan::Filter>(plan::make_filter(kernels, weight, {map.height, map.width}));
+  const int64_t part = plan::filter_scratch(kernels, *filter);
+  add("global_filter/" + text(map), work, [=, &kernels] {
+    // Rows that vectors may be read beyond the end of, as those of a plan's workspace.
+    static plan::AlignedBuffer out;
+    out.grow(x.numel() + kernels.lanes);
+    float* const scratch = plan::borrow_scratch(part * at::get_num_threads());
+    const plan::ConstRows from = {x.const_data_ptr<float>(), map.channels};
+    plan::in_parallel((map.channels + kernels.lanes - 1) / kernels.lanes,
+                      [&](int64_t block, int64_t worker) {
+                        kernels.global_filter(*filter, block, from, {out.data(), map.channels},
+                                              scratch + worker * part);
+                      });
+    benchmark::DoNotOptimize(out.data());
+  });
   const torch::Tensor complex = torch::view_as_complex(weight);
   add("torch_fft_filter/" + text(map), work,
       [=] { benchmark::DoNotOptimize(fft_filter(x, complex)); });
+}
+
+// A convolution of a head, prepared in float32 and in bf16, and LibTorch's.
+void add_conv(const Map& map, int64_t outputs, int64_t kernel) {
+  const torch::Tensor x = random_map(map);
+  const torch::Tensor weight = torch::randn({outputs, map.channels, kernel, kernel});
+  const torch::Tensor bias = torch::randn({outputs});
+  const Work work = {
+      2 * static_cast<double>(kernel * kernel * map.channels * outputs) * places(map),
+      bytes_of(x) + bytes_of(weight) + 4 * static_cast<double>(outputs) * places(map)};
+  const std::string name = std::to_string(kernel) + "x" + std::to_string(kernel) + "/" + text(map) +
+                           "/to:" + std::to_string(outputs);
+  for (const auto& [prefix, precision] : {std::pair{"conv", plan::Precision::kFloat32},
+                                          std::pair{"bf16_conv", plan::Precision::kBfloat16}}) {
+    const auto conv = std::make_shared<plan::ConvPlan>(weight, bias, false, precision);
+    add(prefix + name, work, [=] { benchmark::DoNotOptimize(conv->forward(x)); });
+  }
+  const int64_t padding[] = {kernel / 2, kernel / 2}, one[] = {1, 1};
+  add("torch_conv" + name, work,
+      [=] { benchmark::DoNotOptimize(at::conv2d(x, weight, bias, one, padding, one)); });
+}
+
+// UperNet's fusion of four levels, mixed at their own resolution; the work is that of the
+// convolution of the maps resized and side by side.
+void add_pyramid_conv(const Map& finest, int64_t outputs) {
+  std::vector<torch::Tensor> maps;
+  for (int64_t i = 0; i < 4; ++i) {
+    maps.push_back(random_map({finest.channels, finest.height >> i, finest.width >> i}));
+  }
+  const torch::Tensor weight = torch::randn({outputs, 4 * finest.channels, 3, 3});
+  const auto conv = std::make_shared<plan::PyramidConvPlan>(
+      weight, torch::randn({outputs}), true, std::vector<int64_t>(4, finest.channels));
+  const Work work = {2 * 9 * 4 * static_cast<double>(finest.channels * outputs) * places(finest),
+                     0};
+  add("pyramid_conv/" + text(finest) + "/to:" + std::to_string(outputs), work,
+      [=] { benchmark::DoNotOptimize(conv->forward(maps)); });
+}
+
+// A whole gnConv, prepared, of the order of its stage.
+void add_prepared_gnconv(const Map& map, bool global) {
+  GnConvOptions options = GnConvOptions(map.channels).order(order_of(map)).scale(1.0 / 3);
+  if (global) options.global_filter(FilterSize{14, 8});
+  GnConv conv(options);
+  conv->eval();
+  prepare_for_inference(*conv);
+  const torch::Tensor x = random_map(map);
+  add(std::string("prepared_gnconv") + (global ? "_gf/" : "_7x7/") + text(map), {},
+      [=]() mutable { benchmark::DoNotOptimize(conv->forward(x)); });
 }
 
 void add_layer_norm(const Map& map) {
@@ -231,10 +303,21 @@ void add_blend_windows(int64_t classes, int64_t tile, int64_t columns) {
 
 void add_all() {
   for (const Map& map : kStageMaps) add_gnconv(map);
+  for (const Map& map : kStageMaps) {
+    for (const bool global : {false, true}) {
+      if (!global || map.channels >= 256) add_prepared_gnconv(map, global);
+    }
+  }
+  // The last four have sides with large prime factors.
   for (const Map& map : {Map{240, 14, 14}, Map{240, 50, 76}, Map{240, 13, 21}, Map{240, 64, 128},
-                         Map{496, 7, 7}, Map{496, 25, 38}}) {
+                         Map{496, 7, 7}, Map{496, 25, 38}, Map{240, 37, 59}, Map{240, 67, 101},
+                         Map{240, 127, 127}, Map{496, 23, 62}}) {
     add_global_filter(map);
   }
+  add_conv({64, 128, 128}, 512, 1);
+  add_conv({256, 200, 304}, 256, 3);
+  add_conv({512, 13, 21}, 512, 3);
+  add_pyramid_conv({512, 128, 128}, 512);
   for (const Map& map : kStageMaps) add_layer_norm(map);
   for (const Map& map : {Map{96, 200, 304}, Map{224, 100, 152}, Map{480, 50, 76}, Map{480, 13, 21},
                          Map{992, 25, 38}}) {
@@ -276,6 +359,7 @@ void describe(const Limits& measured) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  hornet::keep_freed_memory();  // as the program does
   torch::manual_seed(1);
   const hornet::Limits measured = hornet::measure_limits();
   hornet::limits = &measured;

@@ -2,10 +2,13 @@
 """Memory and throughput of `hornet segment` on large rasters.
 
     benchmarks/rasters.py build/bin --photos /usr/share/doc/opencv-doc/examples/data
+    benchmarks/rasters.py build/bin --photos ... --heights --square 0 --throughput-size 3072 2816
 
 Mosaics photographs (Debian's opencv-doc has some) into GeoTIFFs of any size, runs the program over
-them, and writes the table to benchmarks/results/rasters.md, with the machine's description.
-Peak memory is what run.json says: the largest resident size of the whole process. Needs gdal-bin.
+them, and writes what it finds to benchmarks/results, with the machine's description: rasters.md has
+memory, segment.md the throughput of the whole program beside the bare network's. No --heights and
+--square 0 leave the first out, --no-throughput the second. Peak memory is what run.json says: the
+largest resident size of the whole process. Needs gdal-bin.
 """
 
 import argparse
@@ -92,7 +95,7 @@ def machine():
     flags = pathlib.Path("/proc/cpuinfo").read_text()
     level = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     cores = len(list(pathlib.Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))
-    return f"{cores} cores of {name} ({', '.join(level)}), {platform.system()} {platform.release()}"
+    return f"{cores} cores of {name} ({', '.join(level)}), {platform.system()} {platform.release().split('-')[0]}"
 
 
 def main():
@@ -111,14 +114,14 @@ def main():
                         help="of its raster: 2048 1536 has 30 windows of 512, 3072 2816 has 72")
     parser.add_argument("--heights", type=int, nargs="*", default=[1024, 8192, 65536])
     parser.add_argument("--square", type=int, default=32768, help="side of the largest; 0: none")
-    parser.add_argument("--results", type=pathlib.Path, default="benchmarks/results/rasters.md")
+    parser.add_argument("--results", type=pathlib.Path, default="benchmarks/results", help="folder")
     args = parser.parse_args()
     program = args.bin / "hornet"
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         blocks = make_blocks(args.photos, folder)
-        lines = [f"`benchmarks/rasters.py`, {datetime.date.today()}: {machine()}.", "",
-                 f"Memory, with `{args.weights}`:", "",
+        head = f"`benchmarks/rasters.py`, {datetime.date.today()}: {machine()}."
+        lines = [head, "", f"Memory, with `{args.weights}`:", "",
                  "| raster | options | windows | peak memory, whole process |", "|---|---|--:|--:|"]
         raster = folder / "mosaic.tif"
         sizes = [(4096, height, []) for height in args.heights]
@@ -129,21 +132,22 @@ def main():
             report = segment(program, args.weights, raster, folder, options)
             lines.append(row(f"{width} x {height}", options, report))
             print(lines[-1], file=sys.stderr, flush=True)
-        args.results.write_text("\n".join(lines) + "\n")
+        if sizes:
+            (args.results / "rasters.md").write_text("\n".join(lines) + "\n")
         if args.no_throughput:
             return
-        make_raster(raster, *args.throughput_size, blocks)
+        width, height = args.throughput_size
+        make_raster(raster, width, height, blocks)
         bench = run([args.bin / "bench_segment", program, raster, folder, args.model, 512, args.rounds],
                     stdout=subprocess.PIPE, text=True)
         result = json.loads(bench.stdout)
-        lines += ["", "Throughput, random weights, fp32, one window at a time:", "",
-                  "| model | windows | bare network | whole program | throughput, program / bare |",
-                  "|---|--:|--:|--:|--:|",
-                  f"| {result['model']} | {result['windows']} of {result['tile']} "
-                  f"| {result['bare_seconds']:.1f} s | {result['program_seconds']:.1f} s "
-                  f"| {result['program_to_bare_throughput']:.2f} |"]
-        args.results.write_text("\n".join(lines) + "\n")
-        print(args.results)
+        lines = [head, "", f"Throughput over {width} x {height}, random weights, fp32, one window at a time:", "",
+                 "| model | windows | bare network | whole program | throughput, program / bare |",
+                 "|---|--:|--:|--:|--:|",
+                 f"| {result['model']} | {result['windows']} of {result['tile']} "
+                 f"| {result['bare_seconds']:.1f} s | {result['program_seconds']:.1f} s "
+                 f"| {result['program_to_bare_throughput']:.2f} |"]
+        (args.results / "segment.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

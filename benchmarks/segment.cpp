@@ -8,6 +8,7 @@
 // adding up, and writing. Prints one line of JSON.
 #include <hornet/backbone/weights/checkpoint.h>
 #include <hornet/heads/model.h>
+#include <hornet/pipelines/memory.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/raster_reader.h>
 #include <hornet/pipelines/segment_windows.h>
@@ -39,6 +40,7 @@ int run(const std::vector<std::string>& args) {
   const int64_t tile = args.size() > 4 ? std::stoll(args[4]) : 512;
   const int rounds = args.size() > 5 ? std::stoi(args[5]) : 3;
 
+  keep_freed_memory();  // as the program does
   torch::manual_seed(1);
   AnyModel any = build_model(official_architecture(model_name));
   as_module(any).eval();

@@ -12,6 +12,7 @@
 #include <hornet/backbone/inference.h>
 #include <hornet/backbone/weights/checkpoint.h>
 #include <hornet/heads/model.h>
+#include <hornet/pipelines/memory.h>
 #include <hornet/pipelines/model_defaults.h>
 #include <hornet/pipelines/preprocess.h>
 #include <hornet/pipelines/video.h>
@@ -69,6 +70,7 @@ int run(const std::vector<std::string>& args) {
   const int64_t count = args.size() > 4 ? std::stoll(args[4]) : 200;
   const int rounds = args.size() > 5 ? std::stoi(args[5]) : 3;
 
+  keep_freed_memory();  // as the program does
   LoadedModel loaded = load_model(weights::read(checkpoint));
   MaskRcnn model = std::get<MaskRcnn>(loaded.module);
   model->eval();

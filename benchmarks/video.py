@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Throughput of `hornet detect` on a video beside that of its bare network.
 
-    benchmarks/video.py build/bin --video demo/vtest.avi
+    benchmarks/video.py build/bin --video "$(cmake/bootstrap.sh --video)"
 
 Runs bench_video (what is measured is said in video.cpp) with the shipped model of pedestrians and with
 Cascade Mask R-CNN-T as published, and writes the table to benchmarks/results/video.md.

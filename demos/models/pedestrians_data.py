@@ -3,10 +3,12 @@
 
   pedestrians_data.py DATA VIDEO OUT
 
-DATA has the folders that the model card names (pennfudan, pets09, people, coco_tiny, camvid),
-VIDEO is OpenCV's vtest.avi, the sequence PETS09-S2L1. OUT gets train.json, penn.json (every fifth
-image of Penn-Fudan), pets.json (frames 301, 305, ... 397 of the video), validation.json (both), and
-the frames as JPEG files. `file_name`s are absolute. Needs numpy and opencv-python-headless.
+DATA has the sets that the model card names, each as it is published: pennfudan (images, masks, both
+named as FudanPed00001), pets09 (gt.txt in the MOT format), camvid (train, trainannot), coco_tiny
+(annotations, train2017, val2017) and people (a folder for each source). VIDEO is OpenCV's vtest.avi,
+the sequence PETS09-S2L1. OUT gets train.json, penn.json (every fifth image of Penn-Fudan), pets.json
+(frames 301, 305, ... 397 of the video), validation.json (both), and the frames as JPEG files.
+`file_name`s are absolute. Needs numpy and opencv-python-headless.
 
 An image stands in train.json as often as its set is to weigh; the reader decodes it once.
 """
