@@ -124,8 +124,12 @@ class FolderRun {
       const fs::path labels = labels_of(inputs_[i]);
       if (goes_on && is_finished(inputs_[i], fs::last_write_time(list))) {
         queue_.skip(static_cast<int64_t>(i), "ok");
-      } else if (!goes_on && !job_.force && fs::exists(labels)) {
-        fail_existing(labels, list);
+      } else if (!goes_on && !job_.force) {
+        // An unfinished image belongs to the job that the list tells of, too.
+        const fs::path unfinished = result(job_.output, inputs_[i], ".partial.json");
+        for (const fs::path& file : {labels, unfinished}) {
+          if (fs::exists(file)) fail_existing(file, list);
+        }
       }
     }
     if (!goes_on) write_class_list(list, segmentor_.palette(), job);
@@ -176,8 +180,10 @@ class FolderRun {
     if (!job_.probabilities.empty()) {
       options.probabilities = result(job_.probabilities, input, ".tif");
     }
-    // Labels that a run finds when it goes on are of the same job, and lack another result.
-    options.force = job_.force || (job_.resume && fs::exists(options.labels));
+    // Results that a run finds when it goes on are of the same job, and lack another one.
+    for (const fs::path& file : {options.labels, options.overlay, options.probabilities}) {
+      options.force = options.force || (job_.resume && !file.empty() && fs::exists(file));
+    }
     return options;
   }
 

@@ -1,3 +1,4 @@
+#include <hornet/heads/finite.h>
 #include <hornet/heads/ops/roi_align.h>
 #include <hornet/heads/roi_head.h>
 
@@ -152,6 +153,7 @@ std::vector<Detections> RoiHeadImpl::detect_boxes(const Features& levels, torch:
     const torch::Tensor best = outputs.cls_score.slice(1, 0, -1).argmax(1);
     rois = refine_rois(rois, deltas_of(outputs.bbox_pred, best), stage_delta_stds(k), sizes);
   }
+  if (!tap && logits.defined()) check_finite(logits);
   const torch::Tensor scores =
       (logits / static_cast<double>(bbox_heads.size())).softmax(1).slice(1, 0, -1);
   std::vector<Detections> images;
@@ -189,6 +191,7 @@ void RoiHeadImpl::add_masks(const Features& levels, std::vector<Detections>& ima
   }
   const torch::Tensor probs = sum / static_cast<double>(mask_heads.size());
   tap_value(tap, "mask_prob", probs);
+  if (!tap) check_finite(probs);
   const std::vector<torch::Tensor> split = probs.split_with_sizes(counts);
   for (size_t i = 0; i < images.size(); ++i) images[i].mask_probs = split[i];
 }

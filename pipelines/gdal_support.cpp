@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
-#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -100,7 +100,7 @@ DatasetPtr open_for_reading(const std::filesystem::path& path) {
 }
 
 std::string jpeg_damage(const std::filesystem::path& path) {
-  constexpr std::string_view kLibrary = "libjpeg: ";
+  constexpr char kLibrary[] = "libjpeg: ";
   const char* const drivers[] = {"JPEG", nullptr};
   register_gdal();
   const GdalMessages messages;
@@ -114,12 +114,13 @@ std::string jpeg_damage(const std::filesystem::path& path) {
     result = jpeg->RasterIO(GF_Read, 0, y, width, 1, row.data(), width, 1, GDT_Byte, bands, nullptr,
                             bands, 0, 1, nullptr);
   }
-  // A limit of GDAL's own is no damage, nor are bytes between whole parts, which some cameras
-  // write.
+  // A limit of GDAL's own is no damage, nor is what libjpeg only remarks on: odd headers, and bytes
+  // between whole parts, which some cameras write.
   const std::string& failure = messages.failure();
-  const size_t words = failure.find(kLibrary);
-  const bool harmless = failure.find("extraneous bytes") != std::string::npos;
-  return words == std::string::npos || harmless ? "" : failure.substr(words + kLibrary.size());
+  const auto says = [&](const char* words) { return failure.find(words) != std::string::npos; };
+  const bool damaged = says("Premature end") || says("Corrupt JPEG data");
+  if (!damaged || says("extraneous bytes") || !says(kLibrary)) return "";
+  return failure.substr(failure.find(kLibrary) + std::strlen(kLibrary));
 }
 
 Georeference georeference_of(GDALDataset& dataset) {

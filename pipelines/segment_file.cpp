@@ -26,9 +26,11 @@ RasterFormat probability_format(const Palette& palette, cv::Size size) {
 }
 
 bool is_same_name(const fs::path& a, const fs::path& b) {
-  std::error_code ignored;  // of a name that cannot exist
-  return fs::weakly_canonical(fs::absolute(a), ignored) ==
-         fs::weakly_canonical(fs::absolute(b), ignored);
+  std::error_code unreachable;  // which is said when it is opened
+  const fs::path first = fs::weakly_canonical(fs::absolute(a), unreachable);
+  if (unreachable) return false;
+  const fs::path second = fs::weakly_canonical(fs::absolute(b), unreachable);
+  return !unreachable && first == second;
 }
 
 // The segmentor knows images, not files: what it says of an image gets the file's name.
