@@ -130,6 +130,7 @@ TEST_F(ProcessesTrain, UntilOneIsInterrupted) {
   while (!program.has_ended() && !std::filesystem::exists(path("run/model.safetensors"))) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+  if (program.has_ended()) FAIL() << program.wait().err;
   const std::vector<pid_t> ranks = children_of(children_of(getpid()).at(0));  // mpirun's
   ASSERT_EQ(ranks.size(), 2u);
   kill(ranks[1], SIGINT);
